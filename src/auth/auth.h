@@ -1,0 +1,94 @@
+/*
+ * Who is asking, and may they write?
+ *
+ * A backend sends `Authorization: Bearer <JWT>` (RFC 7519, RFC 6750) signed with RS256
+ * or ES256 by a key of the issuer. A check costs tens of microseconds; backends repeat
+ * one token for minutes, so each HTTP loop keeps a bounded cache of verified tokens.
+ *
+ * Claims that must hold: `use` is "access", `sub` is an allowed URN, `exp` lies in the
+ * future, `nbf` and `iat`, where there, do not; AUTH_LEEWAY seconds are forgiven, numeric
+ * dates may have fractions. The algorithm comes from the key and must be the token's;
+ * `none` and HS* are never taken. A token without `kid` is tried against every key of
+ * its kind.
+ */
+#ifndef AUTH_AUTH_H
+#define AUTH_AUTH_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/slice.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define AUTH_LEEWAY 30        /* seconds */
+#define AUTH_MAX_TOKEN 8192   /* bytes; longer ones are refused unread */
+#define AUTH_MAX_SUBJECT 256  /* bytes with a NUL */
+
+struct auth_claims {
+    char subject[AUTH_MAX_SUBJECT]; /* "urn:pennlabs:clubs" */
+    int64_t expires_us;
+    bool development; /* signed by the development issuer */
+};
+
+/*
+ * A set of keys that verifies: the interface that every source of keys fills (now the
+ * development issuer, later JWKS). A set is immutable once it is in force.
+ */
+struct auth_keys;
+
+/* Reads a JWK set (RFC 7517: {"keys":[...]}) of public keys. Keys that are neither RSA
+ * (2048 bits and up) nor EC P-256, or whose `use` or `alg` rules signatures out, are
+ * skipped; ERR_INVALID if none is left. `development` marks their claims. */
+MUST_CHECK int auth_keys_parse(struct slice jwks, bool development, struct auth_keys **ret,
+                               struct err *err);
+void auth_keys_free(struct auth_keys *keys);
+
+struct auth;
+
+/* `allowed_urns`: comma-separated; a part may end in "*". ERR_INVALID names a bad one. */
+MUST_CHECK int auth_open(const char *allowed_urns, struct auth **ret, struct err *err);
+void auth_close(struct auth *auth);
+
+/* Puts a set of keys in force, from any thread; takes ownership. Cached tokens of the
+ * set before are no longer valid from the next check on. */
+void auth_use_keys(struct auth *auth, struct auth_keys *keys);
+
+/* One thread's cache of at most `entries` verified tokens. */
+struct auth_cache;
+struct auth_cache *auth_cache_open(struct auth *auth, size_t entries);
+void auth_cache_close(struct auth_cache *cache);
+
+struct auth_stats {
+    uint64_t hits, misses, refused;
+};
+struct auth_stats auth_cache_stats(const struct auth_cache *cache); /* any thread */
+
+/*
+ * Checks the value of an Authorization header (at == NULL: there was none).
+ *   0            and *ret_claims (owned by the cache, until its next check)
+ *   ERR_INVALID  no token, or not a good one: answer 401
+ *   ERR_DENIED   a good one, whose subject may not: answer 403
+ * The words never repeat the token.
+ */
+MUST_CHECK int auth_check(struct auth_cache *cache, struct slice authorization, int64_t now_us,
+                          const struct auth_claims **ret_claims, struct err *err);
+
+/*
+ * The development issuer: an RSA key of 2048 bits in <data_dir>/development-key.pem,
+ * mode 0600, made on first use (atomically: two processes may race).
+ */
+struct auth_issuer;
+MUST_CHECK int auth_issuer_open(const char *data_dir, struct auth_issuer **ret, struct err *err);
+void auth_issuer_close(struct auth_issuer *issuer);
+
+/* The issuer's public key as a set with development = true. */
+MUST_CHECK int auth_issuer_keys(struct auth_issuer *issuer, struct auth_keys **ret,
+                                struct err *err);
+
+/* Appends a compact JWT for `urn` that is valid for ttl_s seconds from now_us. */
+MUST_CHECK int auth_issuer_sign(struct auth_issuer *issuer, const char *urn, int64_t now_us,
+                                int64_t ttl_s, struct buf *out, struct err *err);
+
+#endif

@@ -1,0 +1,100 @@
+/*
+ * The table of error codes and the three ways to put words on one.
+ */
+#include "base/err.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const names[] = {
+    [-ERR_OK] = "ok",
+    [-ERR_INVALID] = "invalid",
+    [-ERR_NOT_FOUND] = "not_found",
+    [-ERR_EXISTS] = "exists",
+    [-ERR_FULL] = "full",
+    [-ERR_IO] = "io",
+    [-ERR_BUSY] = "busy",
+    [-ERR_CORRUPT] = "corrupt",
+    [-ERR_UNAVAILABLE] = "unavailable",
+    [-ERR_REFUSED] = "refused",
+    [-ERR_DENIED] = "denied",
+    [-ERR_UNSUPPORTED] = "unsupported",
+    [-ERR_TIMEOUT] = "timeout",
+    [-ERR_CONFLICT] = "conflict",
+    [-ERR_CLOSED] = "closed",
+    [-ERR_TOO_LARGE] = "too_large",
+};
+
+const char *err_name(int code)
+{
+    size_t index = code <= 0 ? (size_t)-code : sizeof names;
+
+    if (index >= sizeof names / sizeof *names || names[index] == NULL)
+        return "unknown";
+    return names[index];
+}
+
+int err_set(struct err *err, int code, const char *fmt, ...)
+{
+    va_list args;
+
+    if (err == NULL)
+        return code;
+    err->code = code;
+    va_start(args, fmt);
+    vsnprintf(err->text, sizeof err->text, fmt, args);
+    va_end(args);
+    return code;
+}
+
+int err_wrap(struct err *err, const char *fmt, ...)
+{
+    char inner[sizeof err->text];
+    va_list args;
+    size_t used;
+
+    if (err == NULL)
+        return ERR_IO;
+    memcpy(inner, err->text, sizeof inner);
+    va_start(args, fmt);
+    vsnprintf(err->text, sizeof err->text, fmt, args);
+    va_end(args);
+    used = strlen(err->text);
+    snprintf(err->text + used, sizeof err->text - used, ": %s", inner);
+    return err->code;
+}
+
+static int code_of_errno(int number)
+{
+    switch (number) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+        return ERR_FULL;
+    case ENOENT:
+        return ERR_NOT_FOUND;
+    case EEXIST:
+        return ERR_EXISTS;
+    default:
+        return ERR_IO;
+    }
+}
+
+int err_system(struct err *err, int number, const char *fmt, ...)
+{
+    char reason[128];
+    va_list args;
+    size_t used;
+
+    if (err == NULL)
+        return code_of_errno(number);
+    err->code = code_of_errno(number);
+    va_start(args, fmt);
+    vsnprintf(err->text, sizeof err->text, fmt, args);
+    va_end(args);
+    used = strlen(err->text);
+    snprintf(err->text + used, sizeof err->text - used, ": %s",
+             strerror_r(number, reason, sizeof reason));
+    return err->code;
+}

@@ -1,0 +1,66 @@
+/*
+ * One line an event. Control characters and quotes are escaped in both forms, so
+ * that words from outside (a store's error, a path) cannot forge a line.
+ */
+#include "base/log.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static enum log_level lowest_level = LOG_INFO;
+static bool as_json;
+
+static const char *const level_names[] = {"debug", "info", "warning", "error"};
+
+void log_open(enum log_level lowest, bool json)
+{
+    lowest_level = lowest;
+    as_json = json;
+}
+
+/* Escapes into out, at most size - 1 bytes; returns the bytes written. */
+static size_t escape(char *out, size_t size, const char *text, bool json)
+{
+    size_t used = 0;
+
+    for (; *text != '\0' && used + 7 < size; text++) {
+        unsigned char byte = (unsigned char)*text;
+
+        if (byte < 0x20 || byte == 0x7f)
+            used += (size_t)snprintf(out + used, size - used, "\\u%04x", byte);
+        else if (json && (byte == '"' || byte == '\\'))
+            used += (size_t)snprintf(out + used, size - used, "\\%c", byte);
+        else
+            out[used++] = (char)byte;
+    }
+    out[used] = '\0';
+    return used;
+}
+
+void log_write(enum log_level level, const char *room, const char *fmt, ...)
+{
+    char words[1024];
+    char safe[2048];
+    char line[2304];
+    char when[CLOCK_TEXT_SIZE];
+    va_list args;
+    int len;
+
+    if (level < lowest_level)
+        return;
+    va_start(args, fmt);
+    vsnprintf(words, sizeof words, fmt, args);
+    va_end(args);
+    escape(safe, sizeof safe, words, as_json);
+    clock_format(when, clock_wall_us());
+    len = snprintf(line, sizeof line,
+                   as_json ? "{\"time\":\"%s\",\"level\":\"%s\",\"room\":\"%s\","
+                             "\"message\":\"%s\"}\n"
+                           : "%s %-7s %s: %s\n",
+                   when, level_names[level], room, safe);
+    if (len > 0 && write(STDERR_FILENO, line, (size_t)len) < 0)
+        return; /* nowhere left to say it */
+}

@@ -1,0 +1,80 @@
+/*
+ * The option table: the one source of names, flags, types, bounds, defaults and help.
+ *
+ * A value comes from, in this order: a flag (--queue-max-bytes 1GiB or =1GiB), the
+ * environment (QUEUE_MAX_BYTES), `.env` in the working directory, the default. Sizes take
+ * B, KiB, MiB, GiB, TiB (and k, m, g), durations ms, s, m, h, d. Every option has both an
+ * environment name and the flag of the same words.
+ */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum config_environment { CONFIG_DEVELOPMENT, CONFIG_TESTING, CONFIG_PRODUCTION };
+enum config_durability { CONFIG_FSYNC, CONFIG_OS };
+enum config_log_format { CONFIG_TEXT, CONFIG_JSON };
+
+/* Every field is filled by one row of the table in config_table.c. Strings are owned by
+ * the struct; sizes are bytes; durations milliseconds. */
+struct config {
+    char *listen;
+    char *data_dir;
+    char *database_url;       /* default filled in: sqlite:<data_dir>/events.db */
+    uint64_t workers;         /* default: number of cores, at most 64 */
+    uint64_t environment;     /* enum config_environment */
+    char *allowed_urns;
+    char *products;           /* "11=NAME,..." added to the built-in table */
+
+    uint64_t max_body_bytes;
+    uint64_t max_connections;
+    uint64_t header_timeout;
+    uint64_t body_timeout;
+    uint64_t idle_timeout;
+    uint64_t token_cache;     /* verified tokens kept per worker */
+    uint64_t readers;         /* threads that answer reading requests */
+
+    uint64_t durability;      /* enum config_durability */
+    uint64_t queue_max_bytes;
+    uint64_t segment_bytes;
+    uint64_t commit_max_bytes;/* waiting for one group commit, per worker */
+    uint64_t dedup_ids;       /* client ids remembered */
+
+    uint64_t forward_batch_rows;
+    uint64_t forward_batch_bytes;
+    uint64_t forward_batch_age;
+    uint64_t forward_retry_min;
+    uint64_t forward_retry_max;
+    uint64_t store_timeout;
+    uint64_t deliveries_kept;
+    uint64_t shutdown_timeout;
+
+    uint64_t log_level;       /* enum log_level of base/log.h */
+    uint64_t log_format;      /* enum config_log_format */
+};
+
+/*
+ * Reads flags out of argv[1..] (words that are no flags are left in place, in order, and
+ * *argc shrinks to them), then environment, .env, defaults. `environ` is a NULL-terminated
+ * array of NAME=value; `dotenv` the path of the file (NULL, or absent: none).
+ * ERR_INVALID in one line that names option, value, source and bounds; unknown flags too,
+ * and unknown names in .env never (other programs share it).
+ */
+MUST_CHECK int config_load(struct config *config, int *argc, char **argv, char *const *environ,
+                           const char *dotenv, struct err *err);
+void config_free(struct config *config);
+
+/* The table as help text for --help, as a list of values with sources, as Markdown for docs.
+ * Passwords inside DATABASE_URL are shown as "***". */
+void config_help(struct buf *out);
+void config_show(const struct config *config, struct buf *out);
+void config_markdown(struct buf *out);
+
+/* DATABASE_URL with its password replaced by "***", for logs. */
+void config_redacted_url(const char *url, struct buf *out);
+
+#endif

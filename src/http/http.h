@@ -1,0 +1,128 @@
+/*
+ * HTTP/1.1 over libh2o's own event loop, with no h2o type in sight.
+ *
+ * A server has one listening socket an address and N loops, each a thread that owns its
+ * connections and requests. A request is given to its route's handler on its loop, with
+ * the whole body read; the handler answers at once or later, on the same loop. Between
+ * threads only mail travels (base/mailbox.h): http_loop_mailbox().
+ *
+ * The server itself answers 400 (malformed), 404 and 405 with `Allow` (from the table of
+ * routes), 408 (too slow), 413 (body over max_body) and 431; error bodies are
+ * {"detail": "..."}. HEAD is answered as GET without a body.
+ */
+#ifndef HTTP_HTTP_H
+#define HTTP_HTTP_H
+
+#include "base/err.h"
+#include "base/mailbox.h"
+#include "base/slice.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct http_server;
+struct http_loop;
+struct http_request;
+
+typedef void http_handler(struct http_request *request, void *arg);
+
+/*
+ * A path is literal but for one optional "{}" segment ("/v1/transactions/{}/retry"),
+ * which matches one non-empty segment; see http_request_capture(). A literal route goes
+ * before one with a capture. The table ends with .handler == NULL.
+ */
+struct http_route {
+    const char *method;
+    const char *path;
+    http_handler *handler;
+};
+
+struct http_options {
+    const char *listen;          /* "127.0.0.1:8000,[::1]:8000"; port 0: any free one */
+    unsigned loops;
+    size_t max_body;             /* bytes; over it 413 */
+    unsigned max_connections;    /* over all loops; more wait in the listen queue */
+    int64_t header_timeout_ms;   /* from the first byte awaited to the end of headers */
+    int64_t body_timeout_ms;     /* from the end of headers to the end of the body */
+    int64_t idle_timeout_ms;     /* keep-alive connections with no request */
+    const struct http_route *routes;
+    void *arg;                   /* given to every handler */
+    /* Called on the loop's thread: before its first request, at the end of every turn of
+     * the loop in which something happened, and after its last request. Any may be NULL. */
+    void *(*loop_start)(struct http_loop *loop, void *arg);
+    void (*loop_turn)(struct http_loop *loop, void *loop_arg);
+    void (*loop_stop)(struct http_loop *loop, void *loop_arg);
+};
+
+/* Binds and listens; no thread runs yet. ERR_INVALID for an address that is none, else
+ * what the system said ("listen on 127.0.0.1:80: Permission denied"). Options are copied,
+ * routes borrowed. */
+MUST_CHECK int http_open(const struct http_options *options, struct http_server **ret,
+                         struct err *err);
+
+/* The addresses in force, "127.0.0.1:41233", comma-separated; owned by the server. */
+const char *http_addresses(const struct http_server *server);
+
+/* Starts the loops' threads. */
+MUST_CHECK int http_start(struct http_server *server, struct err *err);
+
+/* Stops accepting; open requests are finished (answers say `Connection: close`), idle
+ * connections closed; what is not done after timeout_ms is cut. Joins the threads. Any
+ * thread that is not a loop. */
+void http_stop(struct http_server *server, int64_t timeout_ms);
+void http_close(struct http_server *server); /* after http_stop() or without http_start() */
+
+struct http_stats {
+    uint64_t connections;    /* open now */
+    uint64_t accepted;       /* connections since the start */
+    uint64_t requests;       /* complete requests */
+    uint64_t status[6];      /* answers by class: [2] counts 2xx, [0] the rest */
+    uint64_t timeouts;       /* connections cut for being slow */
+};
+struct http_stats http_stats(const struct http_server *server); /* any thread */
+
+/* A loop: what loop_start() returned, its number, its mailbox (put from any thread, delivered
+ * on the loop, until loop_stop() has returned). */
+void *http_loop_arg(const struct http_loop *loop);
+unsigned http_loop_index(const struct http_loop *loop);
+struct mailbox *http_loop_mailbox(struct http_loop *loop);
+
+/*
+ * A request lives until it is answered; the handler may keep it beyond its own return and
+ * must answer it exactly once, also when the client has left meanwhile (then the answer
+ * goes nowhere). All of this on the request's loop. Slices live as long as the request's
+ * client stays, so a handler that answers later copies first what it needs then.
+ */
+struct http_loop *http_request_loop(struct http_request *request);
+struct slice http_request_method(const struct http_request *request);
+struct slice http_request_path(const struct http_request *request);  /* without the query, normalised */
+struct slice http_request_query(const struct http_request *request); /* behind the "?", or empty */
+struct slice http_request_capture(const struct http_request *request);
+struct slice http_request_header(const struct http_request *request, const char *lower_case_name);
+struct slice http_request_body(const struct http_request *request);
+void http_request_peer(const struct http_request *request, char *out, size_t size); /* "127.0.0.1" */
+
+/* The value of a query parameter, percent-decoded into out (size bytes with a NUL).
+ * False if it is not there, or malformed or too long (then *ret_bad is true). */
+bool http_query(struct slice query, const char *name, char *out, size_t size, bool *ret_bad);
+
+struct http_header {
+    const char *name; /* lower case */
+    const char *value;
+};
+
+/* Answers with a JSON body (copied). `headers` may be NULL, else ends with name == NULL. */
+void http_respond(struct http_request *request, int status, const struct http_header *headers,
+                  struct slice body);
+
+/* The same with another content type. */
+void http_respond_as(struct http_request *request, int status, const char *content_type,
+                     const struct http_header *headers, struct slice body);
+
+/* Answers {"detail": "<words>"}. */
+void http_respond_error(struct http_request *request, int status,
+                        const struct http_header *headers, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+
+#endif

@@ -1,0 +1,112 @@
+/*
+ * Where transactions end up: a table of operations, implemented for PostgreSQL and SQLite.
+ *
+ * A store handle is one connection and belongs to one thread at a time; open as many as
+ * there are threads. Nothing here retries: the forwarder decides when to try again.
+ *
+ * Exactly once: store_write() moves this node's row of `forward_cursor` from the position
+ * that it expects to the new one in the same database transaction as the rows, so a second
+ * forwarder, or a COMMIT whose answer was lost, cannot store anything twice.
+ *
+ * Errors, for all that talk to the database:
+ *   ERR_REFUSED      the content is refused (SQLSTATE classes 22 and 23; SQLite's constraint,
+ *                    mismatch and too-big): trying the same again is useless
+ *   ERR_CONFLICT     the cursor was not at `from`: read it again
+ *   ERR_UNAVAILABLE  everything else (connection, resources, permissions, missing table,
+ *                    disk, time limit): try later. The connection may be broken:
+ *                    store_connect() again.
+ * After any error nothing of the call is visible, except that a lost answer to COMMIT is
+ * reported as ERR_UNAVAILABLE and may have been carried out: read the cursor.
+ */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/slice.h"
+#include "txn/txn.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct store;
+struct store_batch;
+
+/* Picks the kind by the URL: "sqlite:<path>", "postgres://..." or "postgresql://..." (as
+ * libpq takes it). Does not connect. timeout_ms bounds every single operation.
+ * ERR_INVALID for another scheme; the words never contain a password. */
+MUST_CHECK int store_open(const char *url, int64_t timeout_ms, struct store **ret,
+                          struct err *err);
+void store_close(struct store *store);
+const char *store_kind(const struct store *store); /* "postgres" or "sqlite" */
+
+/* Connects, or connects anew if the connection is broken; nothing if it is good. */
+MUST_CHECK int store_connect(struct store *store, struct err *err);
+
+/* Makes an operation that runs in another thread fail soon, and all later ones at once. */
+void store_interrupt(struct store *store);
+
+/* Schema migrations, applied in the order of their names under a lock, each in one database
+ * transaction with its row in schema_migration. */
+struct store_migration {
+    int64_t version;   /* the date part of "<date>_<slug>.sql": 20261124 (or with a time) */
+    const char *name;  /* the slug; static */
+    int64_t applied_us;/* 0: not applied */
+};
+MUST_CHECK int store_migrate(struct store *store, unsigned *ret_applied, struct err *err);
+
+/* Lists what is compiled in (at most `room` of them) and when each was applied. */
+MUST_CHECK int store_migrations(struct store *store, struct store_migration *out, size_t room,
+                                size_t *ret_count, struct err *err);
+
+/* This node's cursor; ERR_NOT_FOUND if it has none yet. */
+MUST_CHECK int store_cursor(struct store *store, const char *node, uint64_t *ret_position,
+                            struct err *err);
+
+/* Makes this node's cursor, if it has none yet. */
+MUST_CHECK int store_cursor_create(struct store *store, const char *node, uint64_t position,
+                                   struct err *err);
+
+/*
+ * A batch: transactions encoded for this kind of store, away from any connection. Encoding
+ * happens in store_batch_add(), on whichever thread owns the batch at the time, so that the
+ * next batch is encoded while the last one is being written.
+ */
+struct store_batch *store_batch_open(const struct store *store);
+void store_batch_close(struct store_batch *batch);
+void store_batch_reset(struct store_batch *batch); /* empties it, keeps its memory */
+
+/* Copies what it needs. `id` has TXN_ID_SIZE - 1 characters; `product` is the name. */
+void store_batch_add(struct store_batch *batch, const char *id, const char *product,
+                     const struct txn *txn);
+size_t store_batch_count(const struct store_batch *batch); /* transactions */
+size_t store_batch_bytes(const struct store_batch *batch); /* encoded */
+size_t store_batch_rows(const struct store_batch *batch, size_t first, size_t last);
+
+/* Stores the transactions [first, last) of the batch (possibly none) and moves the cursor of
+ * `node` from `from` to `to`, in one database transaction. */
+MUST_CHECK int store_write(struct store *store, const struct store_batch *batch, size_t first,
+                           size_t last, const char *node, uint64_t from, uint64_t to,
+                           struct err *err);
+
+/* Stores one transaction of the batch unless a transaction of that id is there already, in
+ * one database transaction: for failed ones that are tried again. The cursor's row of `node`
+ * is locked meanwhile and does not move. */
+MUST_CHECK int store_put(struct store *store, const struct store_batch *batch, size_t index,
+                         const char *node, struct err *err);
+
+/* What the store knows of one transaction. */
+struct store_found {
+    char product[TXN_MAX_PRODUCT_NAME + 1];
+    bool has_pennkey;
+    char pennkey[TXN_MAX_PENNKEY + 1];
+    int64_t timestamp_us;
+    int64_t received_us;
+    uint32_t datapoints;
+};
+/* ERR_NOT_FOUND if it has no row of it. */
+MUST_CHECK int store_find(struct store *store, const char *id, struct store_found *ret,
+                          struct err *err);
+
+#endif
