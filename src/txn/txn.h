@@ -18,10 +18,10 @@
 
 enum {
     TXN_MAX_DATAPOINTS = 1000,
-    TXN_MAX_KEY = 256,       /* bytes */
-    TXN_MAX_VALUE = 8 * 1024,/* bytes */
-    TXN_MAX_PENNKEY = 64,    /* bytes */
-    TXN_MAX_CLIENT_ID = 64,  /* bytes */
+    TXN_MAX_KEY = 256,        /* bytes */
+    TXN_MAX_VALUE = 8 * 1024, /* bytes */
+    TXN_MAX_PENNKEY = 64,     /* bytes */
+    TXN_MAX_CLIENT_ID = 64,   /* bytes */
     TXN_MAX_PRODUCT_NAME = 64,
     /* The longest encoding that txn_encode() can make. */
     TXN_MAX_ENCODED = 64 + TXN_MAX_PENNKEY + TXN_MAX_CLIENT_ID +
@@ -53,15 +53,15 @@ size_t txn_encode(const struct txn *txn, char *out);
 /* Reads an encoding; the transaction borrows from `bytes` and from `datapoints`, which
  * has room for TXN_MAX_DATAPOINTS. ERR_CORRUPT if the bytes are no whole transaction,
  * ERR_UNSUPPORTED if a newer version wrote them. */
-MUST_CHECK int txn_decode(struct slice bytes, struct txn *ret_txn,
-                          struct txn_datapoint *datapoints, struct err *err);
+MUST_CHECK int txn_decode(struct slice bytes, struct txn *ret_txn, struct txn_datapoint *datapoints,
+                          struct err *err);
 
 /*
  * The id of an accepted transaction: which node took it and where in its log it
  * stands. 20 characters of Crockford's base 32 in lower case: 8 for the node, 12 for
  * the position, so that ids of one node sort by the order of acceptance.
  */
-#define TXN_ID_SIZE 21 /* with a NUL */
+#define TXN_ID_SIZE 21  /* with a NUL */
 #define TXN_NODE_SIZE 9 /* with a NUL */
 #define TXN_MAX_POSITION ((UINT64_C(1) << 60) - 1)
 

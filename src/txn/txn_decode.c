@@ -1,0 +1,160 @@
+/*
+ * Bytes become a transaction: docs/disk-format.md, "Transaction".
+ *
+ * The bytes may be anything: every length is held against what is left and against the
+ * bounds of txn.h before it is used. A number in more bytes than it needs is refused too,
+ * so a transaction has one encoding and no other.
+ */
+#include "txn/txn.h"
+
+#include "txn/txn_priv.h"
+
+#include "base/clock.h"
+
+#include <endian.h>
+
+struct reader {
+    const unsigned char *start;
+    const unsigned char *at;
+    const unsigned char *end;
+    struct err *err;
+};
+
+static int corrupt(struct reader *reader, const char *what)
+{
+    err_set(reader->err, ERR_CORRUPT, "transaction: %s at byte %zu", what,
+            (size_t)(reader->at - reader->start));
+    return ERR_CORRUPT;
+}
+
+static int take_varint(struct reader *reader, uint64_t max, uint64_t *ret, const char *what)
+{
+    uint64_t value = 0;
+
+    for (int i = 0; i < TXN_MAX_VARINT && reader->at + i < reader->end; i++) {
+        unsigned char byte = reader->at[i];
+
+        value |= (uint64_t)(byte & 0x7f) << 7 * i;
+        if (byte & 0x80)
+            continue;
+        if (value > max || (i > 0 && byte == 0) || (i == TXN_MAX_VARINT - 1 && byte > 1))
+            break;
+        reader->at += i + 1;
+        *ret = value;
+        return 0;
+    }
+    return corrupt(reader, what);
+}
+
+static int take_bytes(struct reader *reader, uint64_t len, struct slice *ret, const char *what)
+{
+    if ((uint64_t)(reader->end - reader->at) < len)
+        return corrupt(reader, what);
+    *ret = (struct slice){(const char *)reader->at, (size_t)len};
+    reader->at += len;
+    return 0;
+}
+
+static int take_text(struct reader *reader, uint64_t min, uint64_t max, struct slice *ret,
+                     const char *what)
+{
+    uint64_t len;
+    int rc = take_varint(reader, max, &len, what);
+
+    if (rc < 0)
+        return rc;
+    if (len < min)
+        return corrupt(reader, what);
+    return take_bytes(reader, len, ret, what);
+}
+
+static int take_times(struct reader *reader, struct txn *txn)
+{
+    struct slice bytes;
+    uint64_t received, ago;
+    int rc = take_bytes(reader, sizeof received, &bytes, "time of arrival");
+
+    if (rc < 0)
+        return rc;
+    memcpy(&received, bytes.at, sizeof received);
+    received = le64toh(received);
+    if (received >= (uint64_t)TXN_MAX_RECEIVED_US)
+        return corrupt(reader, "time of arrival");
+    rc = take_varint(reader, UINT64_MAX, &ago, "timestamp");
+    if (rc < 0)
+        return rc;
+    txn->received_us = (int64_t)received;
+    txn->timestamp_us = (int64_t)(received - (uint64_t)unzigzag(ago));
+    if (txn->timestamp_us < 0 || txn->timestamp_us >= CLOCK_MAX_US)
+        return corrupt(reader, "timestamp");
+    return 0;
+}
+
+static int take_head(struct reader *reader, struct txn *txn)
+{
+    unsigned char flags;
+    uint64_t number;
+    int rc;
+
+    if (reader->end - reader->at < TXN_FIXED_SIZE || reader->at[0] == 0)
+        return corrupt(reader, "kind");
+    if (reader->at[0] != TXN_KIND || (reader->at[1] & ~TXN_ALL_FLAGS) != 0) {
+        err_set(reader->err, ERR_UNSUPPORTED,
+                "transaction: written by a newer version (kind %u, flags 0x%02x)", reader->at[0],
+                reader->at[1]);
+        return ERR_UNSUPPORTED;
+    }
+    flags = reader->at[1];
+    reader->at += TXN_FIXED_SIZE;
+    rc = take_varint(reader, UINT32_MAX, &number, "product");
+    if (rc == 0)
+        rc = take_times(reader, txn);
+    if (rc == 0 && (flags & TXN_HAS_PENNKEY))
+        rc = take_text(reader, 0, TXN_MAX_PENNKEY, &txn->pennkey, "pennkey");
+    if (rc == 0 && (flags & TXN_HAS_CLIENT_ID))
+        rc = take_text(reader, 1, TXN_MAX_CLIENT_ID, &txn->client_id, "client id");
+    if (rc == 0)
+        txn->product = (uint32_t)number;
+    return rc;
+}
+
+static int take_datapoint(struct reader *reader, struct txn_datapoint *ret)
+{
+    uint64_t len;
+    int rc = take_text(reader, 1, TXN_MAX_KEY, &ret->key, "key");
+
+    if (rc == 0)
+        rc = take_varint(reader, TXN_MAX_VALUE + 1, &len, "value");
+    if (rc < 0)
+        return rc;
+    if (len > 0)
+        return take_bytes(reader, len - 1, &ret->value, "value");
+    ret->value = (struct slice){0};
+    return 0;
+}
+
+int txn_decode(struct slice bytes, struct txn *ret_txn, struct txn_datapoint *datapoints,
+               struct err *err)
+{
+    const unsigned char *start = (const unsigned char *)(bytes.len > 0 ? bytes.at : "");
+    struct reader reader = {start, start, start + bytes.len, err};
+    struct txn txn = {.datapoints = datapoints};
+    uint64_t count = 0;
+    int rc = take_head(&reader, &txn);
+
+    if (rc == 0)
+        rc = take_varint(&reader, TXN_MAX_DATAPOINTS, &count, "number of datapoints");
+    if (rc < 0)
+        return rc;
+    if (count == 0)
+        return corrupt(&reader, "number of datapoints");
+    for (uint64_t i = 0; i < count && rc == 0; i++)
+        rc = take_datapoint(&reader, &datapoints[i]);
+    if (rc < 0)
+        return rc;
+    if (reader.at != reader.end)
+        return corrupt(&reader, "bytes behind the last datapoint");
+    txn.count = (uint32_t)count;
+    *ret_txn = txn;
+    return 0;
+}
