@@ -48,8 +48,7 @@ static void civil_from_days(int64_t days, int64_t *year, unsigned *month, unsign
     days += 719468;
     era = (days >= 0 ? days : days - 146096) / 146097;
     day_of_era = (unsigned)(days - era * 146097);
-    year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
     day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     shifted = (5 * day_of_year + 2) / 153;
     *day = day_of_year - (153 * shifted + 2) / 5 + 1;
@@ -190,9 +189,9 @@ bool clock_parse(struct slice text, int64_t *ret_us)
     if (month < 1 || month > 12 || day < 1 || day > days_in_month(year, month) || hour > 23 ||
         minute > 59 || second > 60)
         return false;
-    *ret_us = (days_from_civil(year, month, day) * 86400 + hour * 3600 + minute * 60 + second -
-               offset) *
-                  US_PER_SECOND +
-              fraction;
+    *ret_us =
+        (days_from_civil(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - offset) *
+            US_PER_SECOND +
+        fraction;
     return true;
 }

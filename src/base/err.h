@@ -17,21 +17,21 @@
 
 enum err_code {
     ERR_OK = 0,
-    ERR_INVALID = -1,     /* the input is wrong; the text names the field and the fault */
-    ERR_NOT_FOUND = -2,   /* there is no such thing */
-    ERR_EXISTS = -3,      /* there is one already */
-    ERR_FULL = -4,        /* a bound is reached: disk, budget, memory; try later */
-    ERR_IO = -5,          /* the operating system refused or the device failed */
-    ERR_BUSY = -6,        /* somebody else holds it */
-    ERR_CORRUPT = -7,     /* bytes are there but not whole */
-    ERR_UNAVAILABLE = -8, /* a server or a connection is gone; try later */
-    ERR_REFUSED = -9,     /* the store refuses the content itself; trying again is useless */
-    ERR_DENIED = -10,     /* known, but not allowed */
-    ERR_UNSUPPORTED = -11,/* understood, but this build or format does not do it */
-    ERR_TIMEOUT = -12,    /* a time limit passed */
-    ERR_CONFLICT = -13,   /* the state is not the one that was expected */
-    ERR_CLOSED = -14,     /* shutting down */
-    ERR_TOO_LARGE = -15,  /* over a size limit */
+    ERR_INVALID = -1,      /* the input is wrong; the text names the field and the fault */
+    ERR_NOT_FOUND = -2,    /* there is no such thing */
+    ERR_EXISTS = -3,       /* there is one already */
+    ERR_FULL = -4,         /* a bound is reached: disk, budget, memory; try later */
+    ERR_IO = -5,           /* the operating system refused or the device failed */
+    ERR_BUSY = -6,         /* somebody else holds it */
+    ERR_CORRUPT = -7,      /* bytes are there but not whole */
+    ERR_UNAVAILABLE = -8,  /* a server or a connection is gone; try later */
+    ERR_REFUSED = -9,      /* the store refuses the content itself; trying again is useless */
+    ERR_DENIED = -10,      /* known, but not allowed */
+    ERR_UNSUPPORTED = -11, /* understood, but this build or format does not do it */
+    ERR_TIMEOUT = -12,     /* a time limit passed */
+    ERR_CONFLICT = -13,    /* the state is not the one that was expected */
+    ERR_CLOSED = -14,      /* shutting down */
+    ERR_TOO_LARGE = -15,   /* over a size limit */
 };
 
 struct err {

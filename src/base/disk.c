@@ -1,0 +1,166 @@
+/*
+ * The operating system's disk: each call is the one of its name, repeated when a signal
+ * cut it short, with errno turned into a value.
+ */
+#include "base/disk.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int result(int value)
+{
+    return value < 0 ? -errno : value;
+}
+
+static int real_open(struct disk *disk, const char *path, int flags)
+{
+    (void)disk;
+    return result(open(path, flags | O_CLOEXEC, 0600));
+}
+
+static int real_close(struct disk *disk, int fd)
+{
+    (void)disk;
+    return result(close(fd));
+}
+
+static int64_t real_size(struct disk *disk, int fd)
+{
+    struct stat info;
+
+    (void)disk;
+    return fstat(fd, &info) < 0 ? -errno : info.st_size;
+}
+
+static int64_t real_read(struct disk *disk, int fd, void *bytes, size_t len, uint64_t offset)
+{
+    size_t got = 0;
+
+    (void)disk;
+    while (got < len) {
+        ssize_t n = pread(fd, (char *)bytes + got, len - got, (off_t)(offset + got));
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            break;
+        got += (size_t)n;
+    }
+    return (int64_t)got;
+}
+
+static int real_write(struct disk *disk, int fd, struct iovec *vector, size_t count,
+                      uint64_t offset)
+{
+    (void)disk;
+    while (count > 0) {
+        size_t some = count < IOV_MAX ? count : IOV_MAX;
+        ssize_t n = pwritev(fd, vector, (int)some, (off_t)offset);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        offset += (uint64_t)n;
+        while (count > 0 && (size_t)n >= vector->iov_len) {
+            n -= (ssize_t)vector->iov_len;
+            vector++;
+            count--;
+        }
+        if (count > 0) {
+            vector->iov_base = (char *)vector->iov_base + n;
+            vector->iov_len -= (size_t)n;
+        }
+    }
+    return 0;
+}
+
+static int real_sync(struct disk *disk, int fd)
+{
+    (void)disk;
+    return result(fdatasync(fd));
+}
+
+static int real_allocate(struct disk *disk, int fd, uint64_t len)
+{
+    (void)disk;
+    return -posix_fallocate(fd, 0, (off_t)len);
+}
+
+static int real_truncate(struct disk *disk, int fd, uint64_t len)
+{
+    (void)disk;
+    return result(ftruncate(fd, (off_t)len));
+}
+
+static int real_rename(struct disk *disk, const char *from, const char *to)
+{
+    (void)disk;
+    return result(rename(from, to));
+}
+
+static int real_unlink(struct disk *disk, const char *path)
+{
+    (void)disk;
+    return result(unlink(path));
+}
+
+static int real_make_dir(struct disk *disk, const char *path)
+{
+    (void)disk;
+    return mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+static int real_sync_dir(struct disk *disk, const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int code;
+
+    (void)disk;
+    if (fd < 0)
+        return -errno;
+    code = result(fsync(fd));
+    close(fd);
+    return code;
+}
+
+static int real_list(struct disk *disk, const char *path, void (*each)(void *arg, const char *name),
+                     void *arg)
+{
+    DIR *folder = opendir(path);
+    struct dirent *entry;
+
+    (void)disk;
+    if (folder == NULL)
+        return -errno;
+    while ((entry = readdir(folder)) != NULL) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            each(arg, entry->d_name);
+    }
+    closedir(folder);
+    return 0;
+}
+
+struct disk disk_real = {
+    .open = real_open,
+    .close = real_close,
+    .size = real_size,
+    .read = real_read,
+    .write = real_write,
+    .sync = real_sync,
+    .allocate = real_allocate,
+    .truncate = real_truncate,
+    .rename = real_rename,
+    .unlink = real_unlink,
+    .make_dir = real_make_dir,
+    .sync_dir = real_sync_dir,
+    .list = real_list,
+};

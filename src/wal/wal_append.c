@@ -1,0 +1,157 @@
+/*
+ * The producer's side: records gather in an open batch, tickets name who waits for them,
+ * and one hand-in a turn of the loop gives all of it to the committer.
+ *
+ * While batches are under way the open one keeps growing: that is the group in group commit.
+ * A producer refuses when its batches hold max_bytes, or while the log refuses as a whole.
+ */
+#include "wal/wal_priv.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { KEEP = 1024 * 1024 }; /* memory that an empty batch may keep */
+
+static void batch_home(struct mail *mail);
+
+struct wal_producer *wal_producer_open(struct wal *wal, struct mailbox *home, size_t max_bytes)
+{
+    struct wal_producer *producer = mem_zalloc(sizeof *producer);
+
+    producer->wal = wal;
+    producer->home = home;
+    producer->max_bytes = max_bytes;
+    for (int i = 0; i < BATCHES; i++) {
+        producer->batches[i].producer = producer;
+        producer->batches[i].mail.deliver = batch_home;
+        producer->batches[i].next = producer->free;
+        producer->free = &producer->batches[i];
+    }
+    producer->open = producer->free;
+    producer->free = producer->open->next;
+    return producer;
+}
+
+bool wal_producer_idle(const struct wal_producer *producer)
+{
+    return producer->under_way == 0 && producer->open->data.len == 0;
+}
+
+void wal_producer_close(struct wal_producer *producer)
+{
+    if (producer == NULL)
+        return;
+    assert(producer->under_way == 0);
+    for (int i = 0; i < BATCHES; i++)
+        buf_free(&producer->batches[i].data);
+    free(producer);
+}
+
+int wal_reserve(struct wal_producer *producer, size_t max_len, char **ret, struct err *err)
+{
+    struct wal *wal = producer->wal;
+    struct wal_batch *batch = producer->open;
+
+    if (atomic_load_explicit(&wal->refusing, memory_order_relaxed) && wal_refusing(wal, err))
+        return err != NULL ? err->code : ERR_FULL;
+    if (max_len > WAL_MAX_RECORD ||
+        RECORD_HEADER + max_len + SEGMENT_HEADER > wal->options.segment_bytes)
+        return err_set(err, ERR_TOO_LARGE, "a record of up to %zu bytes fits no segment", max_len);
+    if (producer->waiting_bytes + batch->data.len + RECORD_HEADER + max_len > producer->max_bytes)
+        return err_set(err, ERR_FULL, "too much is waiting for the disk");
+    *ret = buf_reserve(&batch->data, RECORD_HEADER + max_len) + RECORD_HEADER;
+    return 0;
+}
+
+void wal_append(struct wal_producer *producer, size_t len)
+{
+    struct buf *data = &producer->open->data;
+    uint32_t length = (uint32_t)len;
+
+    assert(data->cap - data->len >= RECORD_HEADER + len);
+    memcpy(data->data + data->len + 4, &length, sizeof length);
+    data->len += RECORD_HEADER + len;
+}
+
+void wal_await(struct wal_producer *producer, struct wal_ticket *ticket)
+{
+    struct wal_batch *batch = producer->open;
+    size_t at = batch->unclaimed;
+
+    assert(at < batch->data.len);
+    ticket->next = NULL;
+    ticket->batch = batch;
+    ticket->first = (uint32_t)at;
+    ticket->records = 0;
+    while (at < batch->data.len) {
+        at += RECORD_HEADER + (get_u32(batch->data.data + at + 4) & RECORD_LENGTH);
+        ticket->records++;
+    }
+    batch->unclaimed = at;
+    if (batch->last_ticket != NULL)
+        batch->last_ticket->next = ticket;
+    else
+        batch->tickets = ticket;
+    batch->last_ticket = ticket;
+}
+
+void wal_forget(struct wal_producer *producer)
+{
+    producer->open->data.len = producer->open->unclaimed;
+}
+
+void wal_flush(struct wal_producer *producer)
+{
+    struct wal *wal = producer->wal;
+    struct wal_batch *batch = producer->open;
+    bool idle;
+
+    assert(batch->unclaimed == batch->data.len);
+    if (batch->tickets == NULL || producer->free == NULL)
+        return;
+    producer->open = producer->free;
+    producer->free = producer->open->next;
+    producer->under_way++;
+    producer->waiting_bytes += batch->data.len;
+    batch->next = NULL;
+    pthread_mutex_lock(&wal->lock);
+    idle = wal->handed_in == NULL;
+    *wal->handed_in_end = batch;
+    wal->handed_in_end = &batch->next;
+    pthread_mutex_unlock(&wal->lock);
+    if (idle)
+        pthread_cond_signal(&wal->committer_wakes);
+}
+
+/* On the producer's thread: the batch is durable, or is not. */
+static void batch_home(struct mail *mail)
+{
+    struct wal_batch *batch = (struct wal_batch *)((char *)mail - offsetof(struct wal_batch, mail));
+    struct wal_producer *producer = batch->producer;
+    struct wal_ticket *ticket = batch->tickets;
+
+    producer->under_way--;
+    producer->waiting_bytes -= batch->data.len;
+    while (ticket != NULL) {
+        struct wal_ticket *next = ticket->next;
+
+        ticket->done(ticket, batch->status, &batch->err);
+        ticket = next;
+    }
+    batch->tickets = NULL;
+    batch->last_ticket = NULL;
+    batch->unclaimed = 0;
+    buf_reset(&batch->data, KEEP);
+    batch->next = producer->free;
+    producer->free = batch;
+}
+
+uint64_t wal_ticket_position(const struct wal_ticket *ticket, uint32_t *iterator)
+{
+    const char *record = ticket->batch->data.data + ticket->first + *iterator;
+
+    *iterator += RECORD_HEADER + (get_u32(record + 4) & RECORD_LENGTH);
+    return get_u64(record + 8);
+}

@@ -1,0 +1,279 @@
+/*
+ * The committer: takes every batch that is handed in, gives each record its position and
+ * checksum, writes them with as few calls as there are batches, syncs once, publishes the new
+ * durable position, and mails the batches home. That is a round.
+ *
+ * Ways to fail. A write or a sync fails, or no segment is to be had: the round fails, its
+ * records are as if they had never been (the next segment starts at the last durable position,
+ * which cuts them off for recovery too), and the log refuses until a new segment has been
+ * begun. The same bytes are never synced again: after a failed sync the kernel may have
+ * dropped them and report success.
+ */
+#include "wal/wal_priv.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <time.h>
+
+enum { HEAL_EVERY_MS = 250 };
+
+/* What a round has done so far. */
+struct round {
+    uint64_t position; /* of the next record */
+    uint64_t offset;   /* in the current segment, of the bytes not yet written */
+    uint64_t records;
+    uint64_t duplicates;
+    size_t vectors;
+    uint64_t vector_bytes;
+    bool first; /* the next record is the first after a sync */
+};
+
+static int sync_segment(struct wal *wal, struct err *err)
+{
+    int64_t started;
+    int code;
+
+    if (!wal->options.sync)
+        return 0;
+    started = clock_mono_us();
+    code = wal->options.disk->sync(wal->options.disk, wal->fd);
+    atomic_fetch_add_explicit(&wal->sync_us, (uint64_t)(clock_mono_us() - started),
+                              memory_order_relaxed);
+    atomic_fetch_add_explicit(&wal->syncs, 1, memory_order_relaxed);
+    return code < 0 ? err_system(err, -code, "sync the queue") : 0;
+}
+
+static int write_out(struct wal *wal, struct round *round, struct err *err)
+{
+    int code;
+
+    if (round->vectors == 0)
+        return 0;
+    code = wal->options.disk->write(wal->options.disk, wal->fd, wal->vector, round->vectors,
+                                    round->offset);
+    if (code < 0)
+        return err_system(err, -code, "write the queue");
+    round->offset += round->vector_bytes;
+    round->vectors = 0;
+    round->vector_bytes = 0;
+    return 0;
+}
+
+/* The rest goes into a new segment; what the old one holds is made durable first. */
+static int roll(struct wal *wal, struct round *round, struct err *err)
+{
+    int code;
+
+    if (wal->fd >= 0) {
+        if ((code = write_out(wal, round, err)) != 0 || (code = sync_segment(wal, err)) != 0)
+            return code;
+        pthread_mutex_lock(&wal->lock);
+        wal->segments[wal->segment_count - 1].end = round->position;
+        pthread_mutex_unlock(&wal->lock);
+    }
+    code = segment_roll(wal, round->position,
+                        atomic_load_explicit(&wal->records, memory_order_relaxed) + round->records,
+                        err);
+    if (code != 0)
+        return code;
+    round->offset = SEGMENT_HEADER;
+    round->first = true;
+    return 0;
+}
+
+static void add_vector(struct wal *wal, struct round *round, char *bytes, size_t len)
+{
+    struct iovec *last = round->vectors > 0 ? &wal->vector[round->vectors - 1] : NULL;
+
+    round->vector_bytes += len;
+    if (last != NULL && (char *)last->iov_base + last->iov_len == bytes) {
+        last->iov_len += len;
+        return;
+    }
+    if (round->vectors == wal->vector_room) {
+        wal->vector_room = wal->vector_room == 0 ? 64 : wal->vector_room * 2;
+        wal->vector = mem_realloc(wal->vector, wal->vector_room * sizeof *wal->vector);
+    }
+    wal->vector[round->vectors++] = (struct iovec){bytes, len};
+}
+
+static int add_record(struct wal *wal, struct round *round, char *record, size_t whole,
+                      struct err *err)
+{
+    const struct wal_hooks *hooks = &wal->options.hooks;
+    struct slice payload = {record + RECORD_HEADER, whole - RECORD_HEADER};
+    uint64_t original;
+    int code;
+
+    if (hooks->admit != NULL && !hooks->admit(hooks->arg, payload, round->position, &original)) {
+        uint32_t length = (uint32_t)payload.len | RECORD_SKIP;
+
+        memcpy(record + 4, &length, sizeof length);
+        memcpy(record + 8, &original, sizeof original);
+        round->duplicates++;
+        return 0;
+    }
+    if ((wal->fd < 0 || round->offset + round->vector_bytes + whole > wal->current.size) &&
+        (code = roll(wal, round, err)) != 0)
+        return code;
+    record_seal(record, wal->current.salt, round->position, round->first);
+    round->first = false;
+    add_vector(wal, round, record, whole);
+    round->position += whole;
+    round->records++;
+    return 0;
+}
+
+static int write_round(struct wal *wal, struct wal_batch *batches, struct round *round,
+                       struct err *err)
+{
+    int code;
+
+    for (struct wal_batch *batch = batches; batch != NULL; batch = batch->next) {
+        for (size_t at = 0; at < batch->data.len;) {
+            char *record = batch->data.data + at;
+            size_t whole = RECORD_HEADER + (get_u32(record + 4) & RECORD_LENGTH);
+
+            if ((code = add_record(wal, round, record, whole, err)) != 0)
+                return code;
+            at += whole;
+        }
+    }
+    if (round->records == 0)
+        return 0; /* nothing but repeats */
+    if ((code = write_out(wal, round, err)) != 0)
+        return code;
+    return sync_segment(wal, err);
+}
+
+static void publish(struct wal *wal, const struct round *round)
+{
+    bool wake;
+
+    pthread_mutex_lock(&wal->lock);
+    if (wal->fd >= 0)
+        wal->segments[wal->segment_count - 1].end = round->position;
+    atomic_store_explicit(&wal->durable, round->position, memory_order_release);
+    atomic_fetch_add_explicit(&wal->records, round->records, memory_order_release);
+    wake = wal->waiting_readers > 0;
+    pthread_mutex_unlock(&wal->lock);
+    if (wake)
+        pthread_cond_broadcast(&wal->reader_wakes);
+    atomic_fetch_add_explicit(&wal->rounds, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&wal->committed, round->records, memory_order_relaxed);
+    atomic_fetch_add_explicit(&wal->duplicates, round->duplicates, memory_order_relaxed);
+}
+
+/* Gives up the current segment, and those begun in the round that failed. */
+static void give_up(struct wal *wal, uint64_t durable, const struct err *err)
+{
+    bool news;
+
+    segment_leave(wal);
+    pthread_mutex_lock(&wal->lock);
+    while (wal->segment_count > 1 && wal->segments[wal->segment_count - 1].base >= durable)
+        segments_push(&wal->released, &wal->released_count, &wal->released_room,
+                      &wal->segments[--wal->segment_count]);
+    if (wal->segment_count > 0 && wal->segments[wal->segment_count - 1].end > durable)
+        wal->segments[wal->segment_count - 1].end = durable;
+    news = !atomic_load_explicit(&wal->refusing, memory_order_relaxed);
+    wal->fault = *err;
+    atomic_store_explicit(&wal->refusing, true, memory_order_release);
+    pthread_mutex_unlock(&wal->lock);
+    pthread_cond_signal(&wal->preparer_wakes);
+    atomic_fetch_add_explicit(&wal->failures, 1, memory_order_relaxed);
+    if (news) {
+        wal->fault_since_us = (uint64_t)clock_mono_us();
+        log_error("wal", "new transactions are refused: %s", err->text);
+    }
+}
+
+static void heal(struct wal *wal)
+{
+    struct err err;
+
+    if (segment_roll(wal, atomic_load(&wal->durable), atomic_load(&wal->records), &err) != 0) {
+        pthread_mutex_lock(&wal->lock);
+        wal->fault = err;
+        pthread_mutex_unlock(&wal->lock);
+        return;
+    }
+    atomic_store_explicit(&wal->refusing, false, memory_order_release);
+    log_info("wal", "new transactions are taken again after %.1f s",
+             (double)((uint64_t)clock_mono_us() - wal->fault_since_us) / 1e6);
+}
+
+static void commit(struct wal *wal, struct wal_batch *batches)
+{
+    const struct wal_hooks *hooks = &wal->options.hooks;
+    struct round round = {.position = atomic_load_explicit(&wal->durable, memory_order_relaxed),
+                          .first = true};
+    struct err err = {0};
+    int code;
+
+    if (wal->fd >= 0)
+        round.offset = SEGMENT_HEADER + (round.position - wal->current.base);
+    if (wal_refusing(wal, &err))
+        code = err.code;
+    else
+        code = write_round(wal, batches, &round, &err);
+    if (hooks->settle != NULL)
+        hooks->settle(hooks->arg, code == 0);
+    if (code == 0)
+        publish(wal, &round);
+    else if (!wal_refusing(wal, NULL))
+        give_up(wal, atomic_load_explicit(&wal->durable, memory_order_relaxed), &err);
+    while (batches != NULL) {
+        struct wal_batch *next = batches->next;
+
+        batches->status = code;
+        batches->err = err;
+        mailbox_put(batches->producer->home, &batches->mail);
+        batches = next;
+    }
+}
+
+/* Waits for batches, for the time to try to heal, or for the end. */
+static struct wal_batch *next_batches(struct wal *wal, bool *ret_stop)
+{
+    struct wal_batch *batches;
+    struct timespec until;
+
+    pthread_mutex_lock(&wal->lock);
+    while (wal->handed_in == NULL && !wal->stopping) {
+        if (!atomic_load_explicit(&wal->refusing, memory_order_relaxed)) {
+            pthread_cond_wait(&wal->committer_wakes, &wal->lock);
+            continue;
+        }
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += HEAL_EVERY_MS * 1000000L;
+        until.tv_sec += until.tv_nsec / 1000000000L;
+        until.tv_nsec %= 1000000000L;
+        if (pthread_cond_timedwait(&wal->committer_wakes, &wal->lock, &until) != 0)
+            break;
+    }
+    batches = wal->handed_in;
+    wal->handed_in = NULL;
+    wal->handed_in_end = &wal->handed_in;
+    *ret_stop = wal->stopping && batches == NULL;
+    pthread_mutex_unlock(&wal->lock);
+    return batches;
+}
+
+void *committer_run(void *arg)
+{
+    struct wal *wal = arg;
+    bool stop = false;
+
+    while (!stop) {
+        struct wal_batch *batches = next_batches(wal, &stop);
+
+        if (batches != NULL)
+            commit(wal, batches);
+        else if (!stop)
+            heal(wal);
+    }
+    return NULL;
+}

@@ -1,0 +1,166 @@
+/*
+ * What only the log knows: its bytes, its segments, its rounds.
+ *
+ * Threads. `lock` guards the list of segments, the spare ones, the hand-in list and the
+ * fault; it is never held over I/O. The committer alone writes the current segment; the
+ * preparer alone makes, recycles and deletes segment files; producers own their open batch.
+ */
+#ifndef WAL_PRIV_H
+#define WAL_PRIV_H
+
+#include "wal/wal.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum {
+    SEGMENT_HEADER = 64, /* bytes before the first record */
+    RECORD_HEADER = 16,
+    SEGMENT_VERSION = 1,
+    SEGMENT_PATH = 4096 + 64,
+    BATCHES = 3, /* per producer: one open, the others under way */
+};
+
+/* Bits of a record's length field. */
+#define RECORD_FIRST 0x80000000u /* all before it was durable when it was written */
+#define RECORD_SKIP 0x40000000u  /* in memory only: a repeat, not written */
+#define RECORD_LENGTH 0x3fffffffu
+
+/* One segment file and the stretch of positions that it holds. */
+struct wal_segment {
+    uint64_t sequence; /* the file's name; grows by one a segment */
+    uint64_t base;     /* position of its first record */
+    uint64_t end;      /* position behind its last durable record */
+    uint64_t records;  /* that the log ever held before base */
+    uint64_t size;     /* bytes of the file */
+    uint32_t salt;     /* seeds its records' checksums */
+};
+
+/* wal_format.c: the one codec of headers; see docs/disk-format.md. */
+void segment_header_write(char out[SEGMENT_HEADER], const struct wal_segment *segment,
+                          const char node[WAL_NODE_LEN]);
+MUST_CHECK int segment_header_read(const char in[SEGMENT_HEADER], struct wal_segment *ret,
+                                   char ret_node[WAL_NODE_LEN], struct err *err);
+void record_seal(char *record, uint32_t salt, uint64_t position, bool first);
+/* Length of the whole record at `at` if `available` bytes hold one of this position, else 0. */
+size_t record_check(const char *at, size_t available, uint32_t salt, uint64_t position);
+
+static inline uint32_t get_u32(const char *at)
+{
+    uint32_t value;
+
+    memcpy(&value, at, sizeof value);
+    return value;
+}
+
+static inline uint64_t get_u64(const char *at)
+{
+    uint64_t value;
+
+    memcpy(&value, at, sizeof value);
+    return value;
+}
+
+/* wal_scan.c: a window on one segment file, for recovery and readers. */
+struct wal_scan {
+    struct wal *wal;
+    struct wal_segment segment; /* a copy, as of the opening */
+    int fd;                     /* -1: closed */
+    struct buf window;
+    uint64_t window_at; /* file offset of the window's first byte */
+};
+
+MUST_CHECK int scan_open(struct wal_scan *scan, struct wal *wal, const struct wal_segment *segment,
+                         struct err *err);
+void scan_close(struct wal_scan *scan); /* keeps the window's memory: scan_free() */
+void scan_free(struct wal_scan *scan);
+/* The record at `position`, whole and before `limit`; *ret_first tells of RECORD_FIRST. ERR_CORRUPT
+ * if there is none. */
+MUST_CHECK int scan_record(struct wal_scan *scan, uint64_t position, uint64_t limit,
+                           struct slice *ret, bool *ret_first, struct err *err);
+/* The next position at or behind `from` where a whole record starts, or `limit`. */
+MUST_CHECK int scan_resync(struct wal_scan *scan, uint64_t from, uint64_t limit,
+                           uint64_t *ret_found, struct err *err);
+
+struct wal_batch {
+    struct mail mail;
+    struct wal_batch *next; /* hand-in list */
+    struct wal_producer *producer;
+    struct buf data; /* records, each with room for its header */
+    struct wal_ticket *tickets, *last_ticket;
+    size_t unclaimed; /* offset of the records that have no ticket yet */
+    int status;
+    struct err err;
+};
+
+struct wal_producer {
+    struct wal *wal;
+    struct mailbox *home;
+    size_t max_bytes;
+    size_t waiting_bytes; /* in all its batches */
+    struct wal_batch batches[BATCHES];
+    struct wal_batch *open;
+    struct wal_batch *free; /* by ->next */
+    unsigned under_way;
+};
+
+struct wal {
+    struct wal_options options;
+    char *dir;
+
+    pthread_mutex_t lock;
+    pthread_cond_t committer_wakes;
+    pthread_cond_t preparer_wakes;
+    pthread_cond_t reader_wakes;
+
+    /* Under the lock. */
+    struct wal_segment *segments; /* in order of position; the last one is current if it is open */
+    size_t segment_count, segment_room;
+    struct wal_segment *released; /* for the preparer */
+    size_t released_count, released_room;
+    uint64_t spare_numbers[16];
+    unsigned spare_count;
+    uint64_t next_spare;
+    uint64_t bytes_on_disk;
+    struct wal_batch *handed_in, **handed_in_end;
+    struct err fault;
+    unsigned waiting_readers;
+    bool woken;
+    bool stopping;
+    bool preparer_stopping;
+
+    /* The committer's alone. */
+    int fd;                     /* the current segment; -1: none */
+    struct wal_segment current; /* its copy; `end` is not kept up here */
+    uint64_t next_sequence;
+    struct iovec *vector;
+    size_t vector_room;
+    uint64_t fault_since_us;
+
+    atomic_uint_fast64_t durable;
+    atomic_uint_fast64_t records;
+    atomic_bool refusing;
+    atomic_uint_fast64_t rounds, syncs, sync_us, committed, duplicates, failures, damaged_bytes;
+
+    bool threads_run;
+    pthread_t committer, preparer;
+};
+
+/* wal_segment.c */
+void segment_path(const struct wal *wal, uint64_t sequence, char out[SEGMENT_PATH]);
+void spare_path(const struct wal *wal, uint64_t number, char out[SEGMENT_PATH]);
+void segments_push(struct wal_segment **list, size_t *count, size_t *room,
+                   const struct wal_segment *segment);
+/* Makes the next segment current, from a spare one if there is one. Committer only. */
+MUST_CHECK int segment_roll(struct wal *wal, uint64_t base, uint64_t records, struct err *err);
+/* Closes the current one. Committer only. */
+void segment_leave(struct wal *wal);
+
+/* wal_recover.c */
+MUST_CHECK int wal_recover(struct wal *wal, struct wal_recovery *ret, struct err *err);
+
+/* wal_commit.c, wal_prepare.c */
+void *committer_run(void *wal);
+void *preparer_run(void *wal);
+
+#endif

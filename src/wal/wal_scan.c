@@ -1,0 +1,143 @@
+/*
+ * A window on one segment file, sliding forward: recovery and readers look at records
+ * through it. The window grows to the largest record that it meets and no further.
+ *
+ * What can go wrong: the disk does not give the bytes (ERR_IO, nothing changes), or gives
+ * bytes that are no whole record (ERR_CORRUPT; scan_resync() looks for the next whole one).
+ */
+#include "wal/wal_priv.h"
+
+#include <fcntl.h>
+
+enum { WINDOW = 256 * 1024 };
+
+int scan_open(struct wal_scan *scan, struct wal *wal, const struct wal_segment *segment,
+              struct err *err)
+{
+    struct disk *disk = wal->options.disk;
+    char path[SEGMENT_PATH];
+    int fd;
+
+    segment_path(wal, segment->sequence, path);
+    fd = disk->open(disk, path, O_RDONLY);
+    if (fd < 0)
+        return err_system(err, -fd, "open segment %llu", (unsigned long long)segment->sequence);
+    scan_close(scan);
+    scan->wal = wal;
+    scan->segment = *segment;
+    scan->fd = fd;
+    scan->window_at = 0;
+    return 0;
+}
+
+void scan_close(struct wal_scan *scan)
+{
+    if (scan->wal != NULL && scan->fd >= 0)
+        scan->wal->options.disk->close(scan->wal->options.disk, scan->fd);
+    scan->fd = -1;
+    scan->window.len = 0;
+}
+
+void scan_free(struct wal_scan *scan)
+{
+    scan_close(scan);
+    buf_free(&scan->window);
+}
+
+/* Bytes from `offset` on: at least `want` of them unless `limit` or the file ends before. */
+static int look(struct wal_scan *scan, uint64_t offset, size_t want, uint64_t limit,
+                struct slice *ret, struct err *err)
+{
+    struct disk *disk = scan->wal->options.disk;
+    uint64_t until = scan->window_at + scan->window.len;
+    size_t size;
+    int64_t got;
+
+    if (offset > limit)
+        offset = limit;
+    if (want > limit - offset)
+        want = (size_t)(limit - offset);
+    if (offset < scan->window_at || offset + want > until) {
+        size = want > WINDOW ? want : WINDOW;
+        if (size > limit - offset)
+            size = (size_t)(limit - offset);
+        scan->window.len = 0;
+        got = disk->read(disk, scan->fd, buf_reserve(&scan->window, size), size, offset);
+        if (got < 0)
+            return err_system(err, (int)-got, "read segment %llu",
+                              (unsigned long long)scan->segment.sequence);
+        scan->window_at = offset;
+        scan->window.len = (size_t)got;
+        until = offset + (uint64_t)got;
+    }
+    ret->at = scan->window.data + (offset - scan->window_at);
+    ret->len = (size_t)((until < limit ? until : limit) - offset);
+    return 0;
+}
+
+static uint64_t offset_of(const struct wal_scan *scan, uint64_t position)
+{
+    return SEGMENT_HEADER + (position - scan->segment.base);
+}
+
+int scan_record(struct wal_scan *scan, uint64_t position, uint64_t limit, struct slice *ret,
+                bool *ret_first, struct err *err)
+{
+    uint64_t offset = offset_of(scan, position);
+    uint64_t end = offset_of(scan, limit);
+    struct slice bytes;
+    size_t whole;
+    int code;
+
+    if ((code = look(scan, offset, RECORD_HEADER, end, &bytes, err)) != 0)
+        return code;
+    if (bytes.len >= RECORD_HEADER && get_u64(bytes.at + 8) == position) {
+        size_t want = RECORD_HEADER + (size_t)(get_u32(bytes.at + 4) & ~RECORD_FIRST);
+
+        if (want <= RECORD_HEADER + WAL_MAX_RECORD && want > bytes.len &&
+            (code = look(scan, offset, want, end, &bytes, err)) != 0)
+            return code;
+    }
+    whole = record_check(bytes.at, bytes.len, scan->segment.salt, position);
+    if (whole == 0)
+        return err_set(err, ERR_CORRUPT, "no whole record at position %llu",
+                       (unsigned long long)position);
+    *ret_first = (get_u32(bytes.at + 4) & RECORD_FIRST) != 0;
+    *ret = (struct slice){bytes.at + RECORD_HEADER, whole - RECORD_HEADER};
+    return 0;
+}
+
+int scan_resync(struct wal_scan *scan, uint64_t from, uint64_t limit, uint64_t *ret_found,
+                struct err *err)
+{
+    while (from < limit) {
+        struct slice bytes;
+        struct slice record;
+        bool first;
+        size_t tried;
+        int code;
+
+        code =
+            look(scan, offset_of(scan, from), RECORD_HEADER, offset_of(scan, limit), &bytes, err);
+        if (code != 0)
+            return code;
+        if (bytes.len < RECORD_HEADER)
+            break;
+        tried = 0;
+        while (tried + RECORD_HEADER <= bytes.len && get_u64(bytes.at + tried + 8) != from + tried)
+            tried++;
+        from += tried;
+        if (tried + RECORD_HEADER > bytes.len)
+            continue;
+        code = scan_record(scan, from, limit, &record, &first, err);
+        if (code == 0) {
+            *ret_found = from;
+            return 0;
+        }
+        if (code != ERR_CORRUPT)
+            return code;
+        from++;
+    }
+    *ret_found = limit;
+    return 0;
+}

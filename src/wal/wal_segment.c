@@ -1,0 +1,142 @@
+/*
+ * A segment's life: spare → current → sealed → released → spare again.
+ *
+ * A file gets its final name only after its header is durable, so a name that looks like a
+ * segment is one. Taking a spare one costs two syncs and one of the folder, once a segment;
+ * if none is ready, one is made on the spot, without zeros (its first writes are slower,
+ * nothing else).
+ */
+#include "wal/wal_priv.h"
+
+#include "base/mem.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/random.h>
+
+void segment_path(const struct wal *wal, uint64_t sequence, char out[SEGMENT_PATH])
+{
+    snprintf(out, SEGMENT_PATH, "%s/%020llu.seg", wal->dir, (unsigned long long)sequence);
+}
+
+void spare_path(const struct wal *wal, uint64_t number, char out[SEGMENT_PATH])
+{
+    snprintf(out, SEGMENT_PATH, "%s/spare-%llu", wal->dir, (unsigned long long)number);
+}
+
+void segments_push(struct wal_segment **list, size_t *count, size_t *room,
+                   const struct wal_segment *segment)
+{
+    if (*count == *room) {
+        *room = *room == 0 ? 16 : *room * 2;
+        *list = mem_realloc(*list, *room * sizeof **list);
+    }
+    (*list)[(*count)++] = *segment;
+}
+
+void segment_leave(struct wal *wal)
+{
+    if (wal->fd >= 0)
+        wal->options.disk->close(wal->options.disk, wal->fd);
+    wal->fd = -1;
+}
+
+/* Takes a spare file, or claims the room for a new one. */
+static int claim_file(struct wal *wal, uint64_t *ret_number, bool *ret_spare, struct err *err)
+{
+    int code = 0;
+
+    pthread_mutex_lock(&wal->lock);
+    *ret_spare = wal->spare_count > 0;
+    if (*ret_spare) {
+        *ret_number = wal->spare_numbers[--wal->spare_count];
+        pthread_cond_signal(&wal->preparer_wakes);
+    } else if (wal->bytes_on_disk + wal->options.segment_bytes > wal->options.max_bytes) {
+        code = err_set(err, ERR_FULL, "the queue has reached its bound of %llu bytes on disk",
+                       (unsigned long long)wal->options.max_bytes);
+    } else {
+        *ret_number = wal->next_spare++;
+        wal->bytes_on_disk += wal->options.segment_bytes;
+    }
+    pthread_mutex_unlock(&wal->lock);
+    return code;
+}
+
+static void return_room(struct wal *wal, const char *path)
+{
+    wal->options.disk->unlink(wal->options.disk, path);
+    pthread_mutex_lock(&wal->lock);
+    wal->bytes_on_disk -= wal->options.segment_bytes;
+    pthread_mutex_unlock(&wal->lock);
+}
+
+/* The header made durable in the file at `path`, and the file under its final name. */
+static int enter_service(struct wal *wal, int fd, const char *path,
+                         const struct wal_segment *segment, struct err *err)
+{
+    struct disk *disk = wal->options.disk;
+    char header[SEGMENT_HEADER];
+    struct iovec vector = {header, sizeof header};
+    char final_path[SEGMENT_PATH];
+    int code;
+
+    segment_header_write(header, segment, wal->options.node);
+    if ((code = disk->write(disk, fd, &vector, 1, 0)) < 0 ||
+        (wal->options.sync && (code = disk->sync(disk, fd)) < 0))
+        return err_system(err, -code, "write the header of segment %llu",
+                          (unsigned long long)segment->sequence);
+    segment_path(wal, segment->sequence, final_path);
+    if ((code = disk->rename(disk, path, final_path)) < 0)
+        return err_system(err, -code, "name segment %llu", (unsigned long long)segment->sequence);
+    if (wal->options.sync && (code = disk->sync_dir(disk, wal->dir)) < 0) {
+        disk->rename(disk, final_path, path);
+        return err_system(err, -code, "sync the queue's folder");
+    }
+    return 0;
+}
+
+int segment_roll(struct wal *wal, uint64_t base, uint64_t records, struct err *err)
+{
+    struct disk *disk = wal->options.disk;
+    struct wal_segment segment = {.sequence = wal->next_sequence,
+                                  .base = base,
+                                  .end = base,
+                                  .records = records,
+                                  .size = wal->options.segment_bytes};
+    char path[SEGMENT_PATH];
+    uint64_t number = 0;
+    bool spare = false;
+    int code, fd;
+
+    if (getrandom(&segment.salt, sizeof segment.salt, 0) != sizeof segment.salt)
+        return err_set(err, ERR_IO, "no random numbers to be had");
+    if ((code = claim_file(wal, &number, &spare, err)) != 0)
+        return code;
+    spare_path(wal, number, path);
+    fd = disk->open(disk, path, spare ? O_RDWR : O_RDWR | O_CREAT | O_TRUNC);
+    if (fd < 0) {
+        code = err_system(err, -fd, "open a new segment");
+        goto return_room;
+    }
+    if (!spare && (code = disk->allocate(disk, fd, segment.size)) < 0) {
+        code = err_system(err, -code, "allocate a new segment");
+        goto close_file;
+    }
+    if ((code = enter_service(wal, fd, path, &segment, err)) != 0)
+        goto close_file;
+
+    segment_leave(wal);
+    wal->fd = fd;
+    wal->current = segment;
+    wal->next_sequence++;
+    pthread_mutex_lock(&wal->lock);
+    segments_push(&wal->segments, &wal->segment_count, &wal->segment_room, &segment);
+    pthread_mutex_unlock(&wal->lock);
+    return 0;
+
+close_file:
+    disk->close(disk, fd);
+return_room:
+    return_room(wal, path);
+    return code;
+}
