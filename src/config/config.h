@@ -2,9 +2,10 @@
  * The option table: the one source of names, flags, types, bounds, defaults and help.
  *
  * A value comes from, in this order: a flag (--queue-max-bytes 1GiB or =1GiB), the
- * environment (QUEUE_MAX_BYTES), `.env` in the working directory, the default. Sizes take
- * B, KiB, MiB, GiB, TiB (and k, m, g), durations ms, s, m, h, d. Every option has both an
- * environment name and the flag of the same words.
+ * environment (QUEUE_MAX_BYTES), `.env` in the working directory, the default. An empty
+ * value is a value. Sizes are bytes or take B, KiB, MiB, GiB, TiB, PiB (and k, m, g, t, p:
+ * the same powers of 1024), durations ms, s, m, h, d; units and choices in any case. Every
+ * option has both an environment name and the flag of the same words.
  */
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
@@ -18,6 +19,11 @@
 enum config_environment { CONFIG_DEVELOPMENT, CONFIG_TESTING, CONFIG_PRODUCTION };
 enum config_durability { CONFIG_FSYNC, CONFIG_OS };
 enum config_log_format { CONFIG_TEXT, CONFIG_JSON };
+
+/* Where a value came from. */
+enum config_source { CONFIG_DEFAULT, CONFIG_DOTENV, CONFIG_ENVIRON, CONFIG_FLAG };
+
+#define CONFIG_MAX_OPTIONS 64
 
 /* Every field is filled by one row of the table in config_table.c. Strings are owned by
  * the struct; sizes are bytes; durations milliseconds. */
@@ -55,26 +61,37 @@ struct config {
 
     uint64_t log_level;       /* enum log_level of base/log.h */
     uint64_t log_format;      /* enum config_log_format */
+
+    unsigned char sources[CONFIG_MAX_OPTIONS]; /* enum config_source, by row of the table */
 };
 
 /*
  * Reads flags out of argv[1..] (words that are no flags are left in place, in order, and
- * *argc shrinks to them), then environment, .env, defaults. `environ` is a NULL-terminated
- * array of NAME=value; `dotenv` the path of the file (NULL, or absent: none).
- * ERR_INVALID in one line that names option, value, source and bounds; unknown flags too,
- * and unknown names in .env never (other programs share it).
+ * *argc shrinks to them; `--` ends the flags and is taken out), then environment, .env,
+ * defaults. `environ` is a NULL-terminated array of NAME=value; `dotenv` the path of the
+ * file (NULL, or absent: none). Of a flag or a .env name given twice the last counts.
+ * ERR_INVALID in one line that names option, value, source and bounds:
+ *   QUEUE_MAX_BYTES=12 (environment): must be a size from 64MiB to 1PiB
+ * An unknown flag is ERR_INVALID too, unknown names in the environment and in .env never
+ * (other programs share them). ERR_IO if .env is there and cannot be read. On failure
+ * *config, *argc and argv are as they were.
  */
 MUST_CHECK int config_load(struct config *config, int *argc, char **argv, char *const *environ,
                            const char *dotenv, struct err *err);
 void config_free(struct config *config);
 
-/* The table as help text for --help, as a list of values with sources, as Markdown for docs.
- * Passwords inside DATABASE_URL are shown as "***". */
+/* Reads a duration such as "200ms", "90s" or "24h", as options have them. */
+bool config_duration(const char *text, uint64_t *ret_ms);
+
+/* The table as help text for --help, as a list of values with sources (lines that a .env
+ * could hold), as Markdown for docs. Passwords inside DATABASE_URL are shown as "***". */
 void config_help(struct buf *out);
 void config_show(const struct config *config, struct buf *out);
 void config_markdown(struct buf *out);
 
-/* DATABASE_URL with its password replaced by "***", for logs. */
+/* DATABASE_URL with its password replaced by "***", for logs: the one before "@", and the
+ * values of all parameters that end in "password", in URLs and in `host=... password=...`
+ * strings. Where a string is ambiguous it shows less. */
 void config_redacted_url(const char *url, struct buf *out);
 
 #endif

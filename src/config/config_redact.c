@@ -1,0 +1,87 @@
+/*
+ * DATABASE_URL without its password. Passwords come in three shapes:
+ *
+ *   postgres://user:SECRET@host/db         between the first ":" and the last "@"
+ *   postgres://host/db?password=SECRET     up to the next "&"
+ *   host=x password='SEC RET' user=y       up to a space, or the closing quote
+ *
+ * A password that was put in unescaped may hold any of these marks. The last "@" of the
+ * whole text is therefore taken for the end of the first shape: of a strange URL this
+ * hides too much rather than too little.
+ */
+#include "config/config_priv.h"
+
+#include <ctype.h>
+#include <strings.h>
+
+#define HIDDEN "***"
+
+/* The end of a value of a key=value string, which may be quoted and have escapes. */
+static const char *end_of_word(const char *at)
+{
+    char quote = *at == '\'' ? *at++ : '\0';
+
+    for (; *at != '\0'; at++) {
+        if (*at == '\\' && at[1] != '\0')
+            at++;
+        else if (quote != '\0' && *at == quote)
+            return at + 1;
+        else if (quote == '\0' && isspace((unsigned char)*at))
+            return at;
+    }
+    return at;
+}
+
+/* Where the value starts, if `at` stands on `password =`; else NULL. */
+static const char *value_of_password(const char *at)
+{
+    static const char key[] = "password";
+
+    if (strncasecmp(at, key, sizeof key - 1) != 0)
+        return NULL;
+    at += sizeof key - 1;
+    while (isspace((unsigned char)*at))
+        at++;
+    if (*at != '=')
+        return NULL;
+    at++;
+    while (isspace((unsigned char)*at))
+        at++;
+    return at;
+}
+
+static void redact_parameters(const char *at, bool is_url, struct buf *out)
+{
+    while (*at != '\0') {
+        const char *value = value_of_password(at);
+
+        if (value == NULL) {
+            buf_append_char(out, *at++);
+            continue;
+        }
+        buf_append(out, at, (size_t)(value - at));
+        buf_append_text(out, HIDDEN);
+        at = is_url ? value + strcspn(value, "&") : end_of_word(value);
+    }
+}
+
+void config_redacted_url(const char *url, struct buf *out)
+{
+    const char *scheme = strstr(url, "://");
+    const char *authority, *colon, *at_sign;
+
+    if (scheme == NULL) {
+        redact_parameters(url, false, out);
+        return;
+    }
+    authority = scheme + 3;
+    colon = strchr(authority, ':');
+    at_sign = strrchr(authority, '@');
+    if (colon == NULL || at_sign == NULL || at_sign < colon) {
+        redact_parameters(url, true, out);
+        return;
+    }
+    buf_append(out, url, (size_t)(colon + 1 - url));
+    buf_append_text(out, HIDDEN);
+    redact_parameters(at_sign, true, out);
+}

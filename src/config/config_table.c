@@ -1,0 +1,114 @@
+/*
+ * The table: one row an option. Parsing, help, `config` and the docs are made from it, so
+ * a new option is a field in config.h and a row here. Bounds keep values meaningful, not
+ * tasteful: they are what the rooms can do without special cases.
+ */
+#include "base/log.h"
+#include "config/config_priv.h"
+
+#define KIB UINT64_C(1024)
+#define MIB (KIB * 1024)
+#define GIB (MIB * 1024)
+#define TIB (GIB * 1024)
+#define PIB (TIB * 1024)
+
+#define SECOND UINT64_C(1000)
+#define HOUR (3600 * SECOND)
+#define DAY (24 * HOUR)
+
+#define LONGEST 4096 /* bytes of a string: a path's bound, and more than any list needs */
+
+static const char *const environments[] = {
+    [CONFIG_DEVELOPMENT] = "DEVELOPMENT",
+    [CONFIG_TESTING] = "TESTING",
+    [CONFIG_PRODUCTION] = "PRODUCTION",
+    NULL,
+};
+static const char *const durabilities[] = {[CONFIG_FSYNC] = "fsync", [CONFIG_OS] = "os", NULL};
+static const char *const log_levels[] = {
+    [LOG_DEBUG] = "debug",
+    [LOG_INFO] = "info",
+    [LOG_WARNING] = "warning",
+    [LOG_ERROR] = "error",
+    NULL,
+};
+static const char *const log_formats[] = {[CONFIG_TEXT] = "text", [CONFIG_JSON] = "json", NULL};
+
+#define FIELD(field) offsetof(struct config, field)
+#define STRING(field, least) CONFIG_TYPE_STRING, FIELD(field), least, LONGEST
+#define SIZE(field, min, max) CONFIG_TYPE_SIZE, FIELD(field), min, max
+#define DURATION(field, min, max) CONFIG_TYPE_DURATION, FIELD(field), min, max
+#define INTEGER(field, min, max) CONFIG_TYPE_INTEGER, FIELD(field), min, max
+#define CHOICE(field) CONFIG_TYPE_CHOICE, FIELD(field), 0, 0
+
+/* clang-format off */
+const struct config_option config_table[] = {
+    {"Basics", "LISTEN", STRING(listen, 1), "127.0.0.1:8000", NULL,
+     "addresses to listen on, comma-separated; port 0 picks a free one, which is logged"},
+    {NULL, "DATA_DIR", STRING(data_dir, 1), "./data", NULL,
+     "folder of the queue, the ledger, the embedded store and the development key"},
+    {NULL, "DATABASE_URL", STRING(database_url, 1), "=sqlite:<DATA_DIR>/events.db", NULL,
+     "the store: sqlite:<path> or postgres://user:pass@host/db?..."},
+    {NULL, "WORKERS", INTEGER(workers, 1, 64), "=number of cores", NULL,
+     "HTTP event loops, a thread each"},
+    {NULL, "ENVIRONMENT", CHOICE(environment), "DEVELOPMENT", environments,
+     "what the engine may assume: DEVELOPMENT makes its own signing key"},
+    {NULL, "ALLOWED_URNS", STRING(allowed_urns, 1), "urn:pennlabs:*", NULL,
+     "who may write, comma-separated; * as last part stands for any"},
+    {NULL, "PRODUCTS", STRING(products, 0), "", NULL,
+     "products beside the built-in ones: 11=NAME,12=OTHER_NAME"},
+
+    {"Requests", "MAX_BODY_BYTES", SIZE(max_body_bytes, 64 * KIB, GIB), "20MiB", NULL,
+     "larger bodies are answered with 413"},
+    {NULL, "MAX_CONNECTIONS", INTEGER(max_connections, 1, 1000000), "10000", NULL,
+     "connections served at a time; more wait in the listen queue"},
+    {NULL, "HEADER_TIMEOUT", DURATION(header_timeout, 100, HOUR), "10s", NULL,
+     "a request's headers must be there by then"},
+    {NULL, "BODY_TIMEOUT", DURATION(body_timeout, 100, HOUR), "30s", NULL,
+     "a request's body must be there by then"},
+    {NULL, "IDLE_TIMEOUT", DURATION(idle_timeout, 100, DAY), "75s", NULL,
+     "a connection without a request is closed after this long"},
+    {NULL, "TOKEN_CACHE", INTEGER(token_cache, 0, 1000000), "10000", NULL,
+     "checked tokens kept per worker"},
+    {NULL, "READERS", INTEGER(readers, 1, 64), "2", NULL,
+     "threads that answer reading requests"},
+    {NULL, "SHUTDOWN_TIMEOUT", DURATION(shutdown_timeout, 0, HOUR), "10s", NULL,
+     "open requests are finished by then, or cut"},
+
+    {"Queue", "DURABILITY", CHOICE(durability), "fsync", durabilities,
+     "when to acknowledge: fsync after fdatasync, os after write"},
+    {NULL, "QUEUE_MAX_BYTES", SIZE(queue_max_bytes, 64 * MIB, PIB), "8GiB", NULL,
+     "disk the queue may take; over it: 503 with Retry-After"},
+    {NULL, "SEGMENT_BYTES", SIZE(segment_bytes, 16 * MIB, GIB), "64MiB", NULL,
+     "size of one file of the queue's log; QUEUE_MAX_BYTES holds at least four"},
+    {NULL, "COMMIT_MAX_BYTES", SIZE(commit_max_bytes, 32 * MIB, GIB), "64MiB", NULL,
+     "what may wait for one group commit, per worker; over it: 503"},
+    {NULL, "DEDUP_IDS", INTEGER(dedup_ids, 0, 100000000), "1000000", NULL,
+     "client ids remembered to recognise repeats"},
+
+    {"Forwarding", "FORWARD_BATCH_ROWS", INTEGER(forward_batch_rows, 1000, 10000000), "50000",
+     NULL, "datapoints written to the store at a time, at most"},
+    /* The least bound holds the largest transaction, a little over 8 MiB, twice. */
+    {NULL, "FORWARD_BATCH_BYTES", SIZE(forward_batch_bytes, 16 * MIB, GIB), "16MiB", NULL,
+     "bytes read from the queue for one such write, at most"},
+    {NULL, "FORWARD_BATCH_AGE", DURATION(forward_batch_age, 0, HOUR), "200ms", NULL,
+     "a batch that is not full goes when its oldest has waited this long"},
+    {NULL, "FORWARD_RETRY_MIN", DURATION(forward_retry_min, 1, HOUR), "100ms", NULL,
+     "first pause after the store failed; doubles up to FORWARD_RETRY_MAX"},
+    {NULL, "FORWARD_RETRY_MAX", DURATION(forward_retry_max, 1, DAY), "30s", NULL,
+     "longest pause between attempts"},
+    {NULL, "STORE_TIMEOUT", DURATION(store_timeout, SECOND, HOUR), "30s", NULL,
+     "the store must connect and answer within this time"},
+    {NULL, "DELIVERIES_KEPT", INTEGER(deliveries_kept, 1, 10000000), "10000", NULL,
+     "attempts to forward that the ledger remembers"},
+
+    {"Log", "LOG_LEVEL", CHOICE(log_level), "info", log_levels, "the least that is logged"},
+    {NULL, "LOG_FORMAT", CHOICE(log_format), "text", log_formats,
+     "json writes one object a line"},
+
+    {.name = NULL},
+};
+/* clang-format on */
+
+_Static_assert(sizeof config_table / sizeof *config_table <= CONFIG_MAX_OPTIONS,
+               "struct config remembers a source for every row");
