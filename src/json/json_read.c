@@ -1,0 +1,398 @@
+/*
+ * A text becomes a tape: the walk over the tokens that json_index.cc has found.
+ *
+ * Every token is looked at, and between tokens there is only white space, so nothing of the
+ * text goes unchecked. A token reaches to where the next one begins; what follows a string's
+ * last quote or a number's last digit there is white space, or else it is wrong. Text
+ * without escapes stays where it is; other text is unescaped into `scratch`, which is as
+ * long as the whole text because unescaping never makes it longer.
+ */
+#include "json/json.h"
+
+#include "json/json_priv.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct json_parser {
+    struct json_index *index;
+    const char *text;
+    size_t len;
+    bool has_escapes;        /* there is a backslash in the text */
+    const uint32_t *offsets; /* of the tokens */
+    uint32_t tokens;
+    uint32_t at; /* the token that is next */
+
+    struct json_node *tape;
+    uint32_t used;
+    uint32_t room;
+
+    char *scratch;
+    size_t scratch_used;
+    size_t scratch_size;
+
+    bool walking;  /* between json_array_begin() and the end of its array */
+    bool at_first; /* no element has been taken yet */
+    struct err *err;
+};
+
+struct json_parser *json_parser_open(void)
+{
+    struct json_parser *parser = mem_zalloc(sizeof *parser);
+
+    parser->index = json_index_open();
+    return parser;
+}
+
+void json_parser_close(struct json_parser *parser)
+{
+    if (parser == NULL)
+        return;
+    json_index_close(parser->index);
+    free(parser->scratch);
+    free(parser->tape);
+    free(parser);
+}
+
+void json_parser_shrink(struct json_parser *parser, size_t keep)
+{
+    json_index_shrink(parser->index, keep);
+    if (parser->room > keep + 1024) {
+        free(parser->tape);
+        parser->tape = NULL;
+        parser->room = 0;
+    }
+    if (parser->scratch_size > keep) {
+        free(parser->scratch);
+        parser->scratch = NULL;
+        parser->scratch_size = 0;
+    }
+    parser->walking = false;
+}
+
+static int fail_at(struct json_parser *parser, size_t offset, const char *why)
+{
+    parser->walking = false;
+    err_set(parser->err, ERR_INVALID, "invalid JSON at byte %zu: %s", offset, why);
+    return ERR_INVALID;
+}
+
+static size_t token_start(const struct json_parser *parser)
+{
+    return parser->at < parser->tokens ? parser->offsets[parser->at] : parser->len;
+}
+
+static int fail(struct json_parser *parser, const char *why)
+{
+    if (parser->at >= parser->tokens)
+        why = "the text ends too early";
+    return fail_at(parser, token_start(parser), why);
+}
+
+/* The first character of the next token; NUL, which begins no valid one, at the end. */
+static inline char peek(const struct json_parser *parser)
+{
+    return parser->at < parser->tokens ? parser->text[parser->offsets[parser->at]] : '\0';
+}
+
+/* The next token without the white space behind it. Takes it. */
+static inline struct slice take_token(struct json_parser *parser)
+{
+    const char *start = parser->text + parser->offsets[parser->at++];
+    const char *end = parser->text + token_start(parser);
+
+    while (end[-1] == ' ' || end[-1] == '\n' || end[-1] == '\r' || end[-1] == '\t')
+        end--;
+    return (struct slice){start, (size_t)(end - start)};
+}
+
+static int add_node(struct json_parser *parser, uint8_t type, struct slice text, bool has_nul)
+{
+    if (parser->used == parser->room) {
+        if (parser->room == JSON_MAX_NODES)
+            return fail(parser, "more values than a text may hold");
+        parser->room = parser->room == 0 ? 256 : parser->room * 2;
+        parser->tape = mem_realloc(parser->tape, parser->room * sizeof *parser->tape);
+    }
+    parser->tape[parser->used] = (struct json_node){.type = type,
+                                                    .has_nul = has_nul,
+                                                    .next = parser->used + 1,
+                                                    .len = (uint32_t)text.len,
+                                                    .text = text.at};
+    parser->used += 1;
+    return 0;
+}
+
+static int read_escaped(struct json_parser *parser, struct slice inside)
+{
+    const char *wrong;
+    size_t len, offset;
+    bool has_nul;
+    char *out;
+
+    if (parser->scratch_size < parser->len) {
+        free(parser->scratch);
+        parser->scratch = mem_alloc(parser->len);
+        parser->scratch_size = parser->len;
+    }
+    out = parser->scratch + parser->scratch_used;
+    wrong = json_unescape(inside.at, inside.len, out, &len, &has_nul, &offset);
+    if (wrong != NULL)
+        return fail_at(parser, (size_t)(inside.at - parser->text) + offset, wrong);
+    parser->scratch_used += len;
+    return add_node(parser, JSON_STRING, (struct slice){out, len}, has_nul);
+}
+
+static int read_string(struct json_parser *parser)
+{
+    struct slice token = take_token(parser);
+    struct slice inside = {token.at + 1, token.len - 2};
+
+    if (token.len < 2 || token.at[token.len - 1] != '"')
+        return fail_at(parser, (size_t)(token.at - parser->text), "this string has no end");
+    if (parser->has_escapes && memchr(inside.at, '\\', inside.len) != NULL)
+        return read_escaped(parser, inside);
+    return add_node(parser, JSON_STRING, inside, false);
+}
+
+static size_t count_digits(const char *at, const char *end)
+{
+    const char *start = at;
+
+    while (at < end && *at >= '0' && *at <= '9')
+        at++;
+    return (size_t)(at - start);
+}
+
+/* RFC 8259, section 6: -? (0 | [1-9][0-9]*) (.[0-9]+)? ([eE][+-]?[0-9]+)? */
+static bool is_number(struct slice token)
+{
+    const char *at = token.at;
+    const char *end = at + token.len;
+    size_t digits;
+
+    at += *at == '-';
+    digits = count_digits(at, end);
+    if (digits == 0 || (digits > 1 && *at == '0'))
+        return false;
+    at += digits;
+    if (at < end && *at == '.') {
+        digits = count_digits(++at, end);
+        if (digits == 0)
+            return false;
+        at += digits;
+    }
+    if (at < end && (*at == 'e' || *at == 'E')) {
+        at++;
+        at += at < end && (*at == '+' || *at == '-');
+        digits = count_digits(at, end);
+        if (digits == 0)
+            return false;
+        at += digits;
+    }
+    return at == end;
+}
+
+static int read_number(struct json_parser *parser)
+{
+    struct slice token = take_token(parser);
+
+    if (!is_number(token))
+        return fail_at(parser, (size_t)(token.at - parser->text), "this is no number");
+    return add_node(parser, JSON_NUMBER, token, false);
+}
+
+static int read_word(struct json_parser *parser, const char *word, uint8_t type)
+{
+    struct slice token = take_token(parser);
+
+    if (!slice_is(token, word))
+        return fail_at(parser, (size_t)(token.at - parser->text), "expected a value");
+    return add_node(parser, type, token, false);
+}
+
+static int read_value(struct json_parser *parser, unsigned depth);
+
+static int read_member(struct json_parser *parser, unsigned depth)
+{
+    int rc;
+
+    if (peek(parser) != '"')
+        return fail(parser, "expected the name of a member");
+    rc = read_string(parser);
+    if (rc < 0)
+        return rc;
+    if (peek(parser) != ':')
+        return fail(parser, "expected ':'");
+    parser->at += 1;
+    return read_value(parser, depth);
+}
+
+static int read_container(struct json_parser *parser, unsigned depth, bool object)
+{
+    char close = object ? '}' : ']';
+    uint32_t self = parser->used;
+    uint32_t count = 0;
+    int rc;
+
+    if (depth > JSON_MAX_DEPTH)
+        return fail(parser, "nested too deeply");
+    rc = add_node(parser, object ? JSON_OBJECT : JSON_ARRAY, (struct slice){0}, false);
+    if (rc < 0)
+        return rc;
+    parser->at += 1;
+    if (peek(parser) != close) {
+        for (;;) {
+            rc = object ? read_member(parser, depth + 1) : read_value(parser, depth + 1);
+            if (rc < 0)
+                return rc;
+            count += 1;
+            if (peek(parser) != ',')
+                break;
+            parser->at += 1;
+        }
+    }
+    if (peek(parser) != close)
+        return fail(parser, object ? "expected ',' or '}'" : "expected ',' or ']'");
+    parser->at += 1;
+    parser->tape[self].count = count;
+    parser->tape[self].next = parser->used;
+    return 0;
+}
+
+/* Reads a value; `depth` is that of a container which begins here, 1 for the root. */
+static int read_value(struct json_parser *parser, unsigned depth)
+{
+    switch (peek(parser)) {
+    case '{':
+        return read_container(parser, depth, true);
+    case '[':
+        return read_container(parser, depth, false);
+    case '"':
+        return read_string(parser);
+    case 't':
+        return read_word(parser, "true", JSON_TRUE);
+    case 'f':
+        return read_word(parser, "false", JSON_FALSE);
+    case 'n':
+        return read_word(parser, "null", JSON_NULL);
+    case '-':
+    case '0':
+    case '1':
+    case '2':
+    case '3':
+    case '4':
+    case '5':
+    case '6':
+    case '7':
+    case '8':
+    case '9':
+        return read_number(parser);
+    default:
+        return fail(parser, "expected a value");
+    }
+}
+
+static int begin(struct json_parser *parser, struct slice text, struct err *err)
+{
+    enum json_index_result result = JSON_INDEX_OTHER;
+    const char *why = "not readable";
+    size_t offset;
+
+    parser->walking = false;
+    parser->err = err;
+    if (text.len < UINT32_MAX - JSON_PADDING)
+        result =
+            json_index_build(parser->index, text.at, text.len, &parser->offsets, &parser->tokens);
+    if (result == JSON_INDEX_EMPTY)
+        why = "the text is empty";
+    if (result != JSON_INDEX_OK) {
+        const char *found = json_find_fault(result, text.at, text.len, &offset);
+
+        if (found != NULL)
+            return fail_at(parser, offset, found);
+        return err_set(err, ERR_INVALID, "invalid JSON: %s", why);
+    }
+    parser->text = text.at;
+    parser->len = text.len;
+    parser->has_escapes = memchr(text.at, '\\', text.len) != NULL;
+    parser->at = 0;
+    parser->used = 0;
+    parser->scratch_used = 0;
+    return 0;
+}
+
+static int check_end(struct json_parser *parser)
+{
+    if (parser->at < parser->tokens)
+        return fail(parser, "something follows the value");
+    return 0;
+}
+
+int json_parse(struct json_parser *parser, struct slice text, const struct json_node **ret_tape,
+               struct err *err)
+{
+    int rc = begin(parser, text, err);
+
+    if (rc == 0)
+        rc = read_value(parser, 1);
+    if (rc == 0)
+        rc = check_end(parser);
+    if (rc == 0)
+        *ret_tape = parser->tape;
+    return rc;
+}
+
+int json_array_begin(struct json_parser *parser, struct slice text, bool *ret_is_array,
+                     struct err *err)
+{
+    size_t blank = 0;
+    int rc;
+
+    while (blank < text.len && memchr(" \t\r\n", text.at[blank], 4) != NULL)
+        blank++;
+    if (blank == text.len || text.at[blank] != '[') {
+        parser->walking = false;
+        *ret_is_array = false;
+        return 0;
+    }
+    rc = begin(parser, text, err);
+    if (rc < 0)
+        return rc;
+    parser->at = 1;
+    parser->walking = true;
+    parser->at_first = true;
+    *ret_is_array = true;
+    return 0;
+}
+
+int json_array_next(struct json_parser *parser, const struct json_node **ret_tape, struct err *err)
+{
+    int rc;
+
+    parser->err = err;
+    if (!parser->walking)
+        return err_set(err, ERR_INVALID, "no array is being walked");
+    parser->used = 0;
+    parser->scratch_used = 0;
+    if (peek(parser) == ']') {
+        parser->at += 1;
+        rc = check_end(parser);
+        parser->walking = false;
+        if (rc == 0)
+            *ret_tape = NULL;
+        return rc;
+    }
+    if (!parser->at_first) {
+        if (peek(parser) != ',')
+            return fail(parser, "expected ',' or ']'");
+        parser->at += 1;
+    }
+    parser->at_first = false;
+    rc = read_value(parser, 2);
+    if (rc == 0)
+        *ret_tape = parser->tape;
+    return rc;
+}
