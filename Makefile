@@ -1,0 +1,53 @@
+# A thin door: every target is a script of scripts/, a preset of CMakePresets.json, or both.
+.DEFAULT_GOAL := build
+.PHONY: run test build bench lint fuzz sanitize stress format docs setup clean
+
+run:
+	@scripts/run
+
+test:
+	@scripts/setup test
+	@scripts/build release
+	@scripts/test
+
+build:
+	@scripts/setup
+	@scripts/build release
+
+bench:
+	@scripts/setup test
+	@scripts/build release
+	@bench/run
+
+lint:
+	@scripts/setup test
+	@scripts/build release
+	@scripts/lint
+
+fuzz:
+	@scripts/setup test
+	@scripts/fuzz
+
+sanitize:
+	@scripts/setup test
+	@scripts/sanitize
+
+stress:
+	@scripts/setup test
+	@scripts/build release
+	@LABS_SCALE=$${LABS_SCALE:-10} scripts/test tests/fault tests/stress
+
+format:
+	@scripts/setup test
+	@scripts/format
+
+docs:
+	@scripts/setup
+	@scripts/build release
+	@scripts/docs
+
+setup:
+	@scripts/setup test
+
+clean:
+	rm -rf build build-* .venv .pytest_cache

@@ -1,0 +1,90 @@
+"""The fixtures of the suites that drive the engine from outside. See tests/support/.
+
+engines    makes engines: engines(WORKERS=1), engines(DATABASE_URL=...), engines(start=False)
+engine     one that runs, on the embedded store
+postgres   a running PostgreSQL with one empty database: postgres.url()
+proxies    makes misbehaving proxies: proxies(port)
+proxy      one in front of PostgreSQL; postgres.url(port=proxy.port) leads through it
+store_url  a test that takes it runs twice: on SQLite and on PostgreSQL
+scale      LABS_SCALE, 1 unless set: how much longer `make stress` makes a long test
+"""
+
+import os
+
+import pytest
+from support.engine import Engine
+from support.paths import BINARY
+from support.postgres import Postgres
+from support.proxy import Proxy
+
+
+@pytest.fixture(scope="session")
+def _cluster():
+    cluster = Postgres()
+    yield cluster
+    cluster.remove()
+
+
+@pytest.fixture
+def postgres(_cluster):
+    _cluster.start()
+    # Those of the test before: dropped now, for its engine may have outlived this fixture.
+    _cluster.drop_databases()
+    _cluster.new_database()
+    return _cluster
+
+
+@pytest.fixture
+def engines(tmp_path, proxies):  # proxies: closed only after the engines have stopped
+    assert BINARY.exists(), f"{BINARY} is missing: run `make build`"
+    made = []
+
+    def make(start=True, **arguments):
+        engine = Engine(tmp_path / f"engine-{len(made) + 1}", **arguments)
+        made.append(engine)
+        return engine.start() if start else engine
+
+    yield make
+    faults = []
+    for engine in made:
+        try:
+            engine.finish()
+        except Exception as fault:  # noqa: BLE001 (the others must be ended all the same)
+            faults.append(fault)
+    if faults:
+        raise faults[0]
+
+
+@pytest.fixture
+def engine(engines):
+    return engines()
+
+
+@pytest.fixture
+def proxies():
+    made = []
+
+    def make(port, host="127.0.0.1"):
+        made.append(Proxy((host, port)))
+        return made[-1]
+
+    yield make
+    for proxy in made:
+        proxy.close()
+
+
+@pytest.fixture
+def proxy(proxies, postgres):
+    return proxies(postgres.port)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store_url(request, tmp_path):
+    if request.param == "sqlite":
+        return f"sqlite:{tmp_path}/events.db"
+    return request.getfixturevalue("postgres").url()
+
+
+@pytest.fixture(scope="session")
+def scale():
+    return float(os.environ.get("LABS_SCALE", "1"))

@@ -1,0 +1,47 @@
+"""The throwaway PostgreSQL survives what the fault tests do to it."""
+
+import psycopg
+import pytest
+
+
+def write(url, sql):
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql)
+
+
+def test_a_database_survives_a_kill(postgres):
+    write(postgres.url(), "CREATE TABLE t AS SELECT 7 AS n")
+    postgres.kill()
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(postgres.url(), connect_timeout=5)
+    postgres.start()
+    assert postgres.ask("SELECT n FROM t") == [{"n": 7}]
+
+
+def test_a_database_survives_a_stop(postgres):
+    write(postgres.url(), "CREATE TABLE t AS SELECT 8 AS n")
+    postgres.stop()
+    assert not postgres.running
+    postgres.start()
+    assert postgres.ask("SELECT n FROM t") == [{"n": 8}]
+
+
+def test_each_test_has_an_empty_database(postgres):
+    assert postgres.ask("SELECT * FROM pg_tables WHERE schemaname = 'public'") == []
+    assert len(postgres.databases) == 1
+
+
+def test_the_proxy_stands_in_front_of_it(postgres, proxy):
+    url = postgres.url(port=proxy.port)
+    write(url, "CREATE TABLE t AS SELECT 9 AS n")
+    sprung = proxy.cut_on(b"CREATE TABLE\0", "to client")
+    with pytest.raises(psycopg.OperationalError):
+        write(url, "CREATE TABLE u AS SELECT 10 AS n; CREATE TABLE v (n int)")
+    assert sprung.wait(10)
+    assert postgres.ask("SELECT n FROM u") == [{"n": 10}]
+
+
+def test_a_paused_server_goes_on(postgres):
+    postgres.pause()
+    postgres.resume()
+    assert postgres.ask("SELECT 1 AS one") == [{"one": 1}]
