@@ -68,7 +68,7 @@ struct config {
 /*
  * Reads flags out of argv[1..] (words that are no flags are left in place, in order, and
  * *argc shrinks to them; `--` ends the flags and is taken out), then environment, .env,
- * defaults. `environ` is a NULL-terminated array of NAME=value; `dotenv` the path of the
+ * defaults. `environment` is a NULL-terminated array of NAME=value; `dotenv` the path of the
  * file (NULL, or absent: none). Of a flag or a .env name given twice the last counts.
  * ERR_INVALID in one line that names option, value, source and bounds:
  *   QUEUE_MAX_BYTES=12 (environment): must be a size from 64MiB to 1PiB
@@ -76,7 +76,7 @@ struct config {
  * (other programs share them). ERR_IO if .env is there and cannot be read. On failure
  * *config, *argc and argv are as they were.
  */
-MUST_CHECK int config_load(struct config *config, int *argc, char **argv, char *const *environ,
+MUST_CHECK int config_load(struct config *config, int *argc, char **argv, char *const *environment,
                            const char *dotenv, struct err *err);
 void config_free(struct config *config);
 

@@ -98,12 +98,12 @@ static int read_flags(struct loading *load, int argc, char **argv, struct err *e
     return 0;
 }
 
-static void read_environ(struct loading *load, char *const *environ)
+static void read_environ(struct loading *load, char *const *environment)
 {
     for (int row = 0; config_table[row].name != NULL; row++) {
         size_t len = strlen(config_table[row].name);
 
-        for (char *const *entry = environ; *entry != NULL; entry++) {
+        for (char *const *entry = environment; *entry != NULL; entry++) {
             if (strncmp(*entry, config_table[row].name, len) == 0 && (*entry)[len] == '=') {
                 load->found[row].environ = *entry + len + 1;
                 break;
@@ -314,7 +314,7 @@ static int check_relations(const struct loading *load, struct err *err)
     return 0;
 }
 
-int config_load(struct config *config, int *argc, char **argv, char *const *environ,
+int config_load(struct config *config, int *argc, char **argv, char *const *environment,
                 const char *dotenv, struct err *err)
 {
     struct loading load = {.dotenv = dotenv};
@@ -323,7 +323,7 @@ int config_load(struct config *config, int *argc, char **argv, char *const *envi
     rc = read_flags(&load, *argc, argv, err);
     if (rc != 0)
         goto free_load;
-    read_environ(&load, environ);
+    read_environ(&load, environment);
     if (dotenv != NULL) {
         rc = read_dotenv(&load, err);
         if (rc != 0)
