@@ -56,6 +56,10 @@ size_t txn_encode(const struct txn *txn, char *out);
 MUST_CHECK int txn_decode(struct slice bytes, struct txn *ret_txn, struct txn_datapoint *datapoints,
                           struct err *err);
 
+/* The same for what stands before the datapoints (count 0): cheap, and enough to look up a
+ * client's id or the time of arrival. The rest of the bytes is not checked. */
+MUST_CHECK int txn_decode_head(struct slice bytes, struct txn *ret_txn, struct err *err);
+
 /*
  * The id of an accepted transaction: which node took it and where in its log it
  * stands. 20 characters of Crockford's base 32 in lower case: 8 for the node, 12 for

@@ -158,3 +158,15 @@ int txn_decode(struct slice bytes, struct txn *ret_txn, struct txn_datapoint *da
     *ret_txn = txn;
     return 0;
 }
+
+int txn_decode_head(struct slice bytes, struct txn *ret_txn, struct err *err)
+{
+    const unsigned char *start = (const unsigned char *)bytes.at;
+    struct reader reader = {start, start, start + bytes.len, err};
+    struct txn txn = {0};
+    int rc = take_head(&reader, &txn);
+
+    if (rc == 0)
+        *ret_txn = txn;
+    return rc;
+}

@@ -1,0 +1,142 @@
+/*
+ * Starting and stopping the two threads, and what they say of themselves.
+ */
+#include "forward/forward.h"
+
+#include "forward/forward_priv.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+bool forward_wait(struct forward *forward, pthread_cond_t *condition, int64_t timeout_ms)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += timeout_ms / 1000;
+    until.tv_nsec += timeout_ms % 1000 * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    return pthread_cond_timedwait(condition, &forward->lock, &until) != ETIMEDOUT;
+}
+
+static void init(struct forward *forward)
+{
+    pthread_condattr_t monotonic;
+
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&forward->lock, NULL);
+    pthread_cond_init(&forward->loader_wakes, &monotonic);
+    pthread_cond_init(&forward->writer_wakes, &monotonic);
+    pthread_cond_init(&forward->stopped_wakes, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    for (int i = 0; i < SLOTS; i++)
+        forward->slots[i].batch = store_batch_open(forward->store);
+    forward->single = store_batch_open(forward->store);
+    forward->status.kind = store_kind(forward->store);
+}
+
+static void dispose(struct forward *forward)
+{
+    for (int i = 0; i < SLOTS; i++) {
+        store_batch_close(forward->slots[i].batch);
+        free(forward->slots[i].positions);
+    }
+    store_batch_close(forward->single);
+    store_close(forward->store);
+    pthread_cond_destroy(&forward->stopped_wakes);
+    pthread_cond_destroy(&forward->writer_wakes);
+    pthread_cond_destroy(&forward->loader_wakes);
+    pthread_mutex_destroy(&forward->lock);
+    free(forward);
+}
+
+static void order_stop(struct forward *forward, bool now)
+{
+    pthread_mutex_lock(&forward->lock);
+    forward->stopping = true;
+    if (now)
+        forward->stop_now = true;
+    pthread_mutex_unlock(&forward->lock);
+    pthread_cond_broadcast(&forward->loader_wakes);
+    pthread_cond_broadcast(&forward->writer_wakes);
+    queue_wake(forward->options.queue);
+}
+
+int forward_start(const struct forward_options *options, struct forward **ret, struct err *err)
+{
+    struct forward *forward = mem_zalloc(sizeof *forward);
+    int code;
+
+    forward->options = *options;
+    code = store_open(options->store_url, options->store_timeout_ms, &forward->store, err);
+    if (code != 0) {
+        free(forward);
+        return code;
+    }
+    init(forward);
+    if ((code = pthread_create(&forward->loader, NULL, loader_run, forward)) != 0) {
+        code = err_system(err, code, "start the loader");
+        goto dispose;
+    }
+    if ((code = pthread_create(&forward->writer, NULL, writer_run, forward)) != 0) {
+        code = err_system(err, code, "start the writer");
+        goto stop_loader;
+    }
+    pthread_setname_np(forward->loader, "loader");
+    pthread_setname_np(forward->writer, "writer");
+    *ret = forward;
+    return 0;
+
+stop_loader:
+    order_stop(forward, true);
+    pthread_join(forward->loader, NULL);
+dispose:
+    dispose(forward);
+    return code;
+}
+
+void forward_stop(struct forward *forward, int64_t timeout_ms)
+{
+    int64_t deadline = clock_mono_us() / 1000 + timeout_ms;
+
+    if (forward == NULL)
+        return;
+    order_stop(forward, timeout_ms <= 0);
+    pthread_mutex_lock(&forward->lock);
+    while (!forward->writer_stopped) {
+        int64_t left = deadline - clock_mono_us() / 1000;
+
+        if (left <= 0 || !forward_wait(forward, &forward->stopped_wakes, left))
+            break;
+    }
+    pthread_mutex_unlock(&forward->lock);
+    order_stop(forward, true);
+    store_interrupt(forward->store);
+    pthread_join(forward->writer, NULL);
+    pthread_join(forward->loader, NULL);
+    dispose(forward);
+}
+
+void forward_poke(struct forward *forward)
+{
+    pthread_mutex_lock(&forward->lock);
+    forward->poked = true;
+    pthread_mutex_unlock(&forward->lock);
+    pthread_cond_signal(&forward->writer_wakes);
+}
+
+struct forward_status forward_status(struct forward *forward)
+{
+    struct forward_status status;
+
+    pthread_mutex_lock(&forward->lock);
+    status = forward->status;
+    pthread_mutex_unlock(&forward->lock);
+    return status;
+}

@@ -1,0 +1,69 @@
+/*
+ * What loader and writer share: two slots for batches, and who waits for whom.
+ *
+ * `lock` guards the slots' states, the loader's orders and the status; it is never held over
+ * I/O. A slot that is LOADING belongs to the loader, one that is LOADED to the writer.
+ */
+#ifndef FORWARD_PRIV_H
+#define FORWARD_PRIV_H
+
+#include "forward/forward.h"
+#include "forward/forward_step.h"
+
+#include "store/store.h"
+
+#include <pthread.h>
+
+enum slot_state { SLOT_EMPTY, SLOT_LOADING, SLOT_LOADED };
+
+struct slot {
+    enum slot_state state;
+    struct store_batch *batch;
+    uint64_t *positions; /* of each transaction */
+    size_t room;
+    uint64_t end; /* position behind all of it */
+    uint64_t damaged_bytes;
+};
+
+enum { SLOTS = 2 };
+
+struct forward {
+    struct forward_options options;
+    struct store *store;        /* the writer's */
+    struct store_batch *single; /* the writer's, for retries */
+
+    pthread_mutex_t lock;
+    pthread_cond_t loader_wakes;
+    pthread_cond_t writer_wakes;
+    pthread_cond_t stopped_wakes;
+    struct slot slots[SLOTS];
+    unsigned load_slot, write_slot; /* whose turn it is */
+    bool loader_runs;               /* a position to load from is known */
+    bool seek;                      /* the loader has to start over at seek_to */
+    uint64_t seek_to;
+    bool stopping, stop_now, writer_stopped, poked;
+    struct forward_status status;
+
+    pthread_t loader, writer;
+};
+
+/* forward_load.c */
+void *loader_run(void *forward);
+/* Empties the slots and sends the loader to `position`. Writer only. */
+void loader_seek(struct forward *forward, uint64_t position);
+
+/* forward_write.c */
+void *writer_run(void *forward);
+
+/* forward_retry.c: gives failed ones that are marked for it another try. 0, or
+ * ERR_UNAVAILABLE from the store. Writer only. */
+MUST_CHECK int retry_marked(struct forward *forward, struct err *err);
+
+/* Adds one transaction of this log to a batch. */
+void batch_add(const struct forward *forward, struct store_batch *batch, uint64_t position,
+               const struct txn *txn);
+
+/* Waits on a condition for at most so long; the lock is held. False when the time was over. */
+bool forward_wait(struct forward *forward, pthread_cond_t *condition, int64_t timeout_ms);
+
+#endif

@@ -1,0 +1,342 @@
+/*
+ * The writer: does what forward_step() decides, and tells it what came of it.
+ *
+ * Happy path: connect, read the store's cursor, write batch after batch, each with the
+ * cursor in one database transaction, and tell ledger and queue. After any trouble with the
+ * store it starts over at the store's own cursor, so an answer to COMMIT that was lost is
+ * found out there.
+ */
+#include "forward/forward_priv.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { LOAD_WAIT_MS = 500, STOP_WAIT_MS = 10 };
+
+struct writer {
+    struct forward *forward;
+    struct forward_state state;
+    struct slot *slot;
+    size_t passed;   /* transactions of the slot that the cursor has passed */
+    uint64_t cursor; /* the store's */
+    bool down;       /* said in the log */
+    int64_t down_since_us;
+    bool ledger_down; /* said in the log */
+    struct err err;   /* of the last attempt */
+};
+
+static int64_t now_ms(void)
+{
+    return clock_mono_us() / 1000;
+}
+
+/* Says once in the log that the store went or came, and keeps the status. */
+static void note_store(struct writer *writer, bool up)
+{
+    struct forward *forward = writer->forward;
+    struct forward_status *status = &forward->status;
+
+    pthread_mutex_lock(&forward->lock);
+    status->store = up ? FORWARD_UP : FORWARD_DOWN;
+    if (!up) {
+        status->errors++;
+        snprintf(status->last_error, sizeof status->last_error, "%s", writer->err.text);
+    }
+    pthread_mutex_unlock(&forward->lock);
+    if (!up && !writer->down) {
+        writer->down = true;
+        writer->down_since_us = clock_mono_us();
+        log_warning("forward", "the store is down: %s", writer->err.text);
+    } else if (up && writer->down) {
+        writer->down = false;
+        log_info("forward", "the store is up again after %.1f s",
+                 (double)(clock_mono_us() - writer->down_since_us) / 1e6);
+    }
+}
+
+static void note_ledger(struct writer *writer, int code, const struct err *err)
+{
+    if (code != 0 && !writer->ledger_down)
+        log_error("forward", "the ledger cannot be written: %s", err->text);
+    else if (code == 0 && writer->ledger_down)
+        log_info("forward", "the ledger can be written again");
+    writer->ledger_down = code != 0;
+}
+
+static void give_back(struct writer *writer)
+{
+    struct forward *forward = writer->forward;
+
+    if (writer->slot == NULL)
+        return;
+    pthread_mutex_lock(&forward->lock);
+    if (writer->slot->state == SLOT_LOADED) {
+        writer->slot->state = SLOT_EMPTY;
+        forward->write_slot = (forward->write_slot + 1) % SLOTS;
+    }
+    pthread_mutex_unlock(&forward->lock);
+    pthread_cond_signal(&forward->loader_wakes);
+    writer->slot = NULL;
+}
+
+/* The store's cursor, made at ours if the store does not know this node. */
+static int find_cursor(struct writer *writer)
+{
+    const struct forward_options *options = &writer->forward->options;
+    const char *node = queue_node(options->queue);
+    uint64_t here = queue_status(options->queue).cursor;
+    int code = store_cursor(writer->forward->store, node, &writer->cursor, &writer->err);
+
+    if (code == ERR_NOT_FOUND) {
+        code = store_cursor_create(writer->forward->store, node, here, &writer->err);
+        if (code == 0)
+            code = store_cursor(writer->forward->store, node, &writer->cursor, &writer->err);
+    }
+    return code;
+}
+
+static struct forward_event connect_store(struct writer *writer)
+{
+    struct forward *forward = writer->forward;
+    const struct forward_options *options = &forward->options;
+    unsigned applied;
+    int code;
+
+    give_back(writer);
+    if ((code = store_connect(forward->store, &writer->err)) != 0 ||
+        (code = store_migrate(forward->store, &applied, &writer->err)) != 0 ||
+        (code = find_cursor(writer)) != 0 ||
+        (code = queue_cursor_found(options->queue, writer->cursor, &writer->err)) != 0 ||
+        (code = ledger_set_cursor(options->ledger, writer->cursor, &writer->err)) != 0 ||
+        (code = ledger_reopen_from(options->ledger, writer->cursor, &writer->err)) != 0) {
+        note_store(writer, false);
+        return (struct forward_event){.kind = EVENT_UNAVAILABLE};
+    }
+    if (applied > 0)
+        log_info("forward", "%u schema migration%s applied", applied, applied == 1 ? "" : "s");
+    pthread_mutex_lock(&forward->lock);
+    forward->status.ahead = 0;
+    pthread_mutex_unlock(&forward->lock);
+    note_store(writer, true);
+    loader_seek(forward, writer->cursor);
+    return (struct forward_event){.kind = EVENT_CONNECTED};
+}
+
+static struct forward_event load(struct writer *writer)
+{
+    struct forward *forward = writer->forward;
+    struct slot *slot;
+
+    if (ledger_counts(forward->options.ledger).retrying > 0 &&
+        retry_marked(forward, &writer->err) != 0) {
+        note_store(writer, false);
+        return (struct forward_event){.kind = EVENT_UNAVAILABLE};
+    }
+    pthread_mutex_lock(&forward->lock);
+    slot = &forward->slots[forward->write_slot];
+    if (slot->state != SLOT_LOADED && !forward->poked)
+        forward_wait(forward, &forward->writer_wakes,
+                     forward->stopping ? STOP_WAIT_MS : LOAD_WAIT_MS);
+    forward->poked = false;
+    if (slot->state != SLOT_LOADED)
+        slot = NULL;
+    pthread_mutex_unlock(&forward->lock);
+    if (slot == NULL)
+        return (struct forward_event){.kind = EVENT_NOTHING};
+    writer->slot = slot;
+    writer->passed = 0;
+    return (struct forward_event){.kind = EVENT_BATCH, .count = store_batch_count(slot->batch)};
+}
+
+static const char *outcome_name(int code)
+{
+    switch (code) {
+    case 0:
+        return "stored";
+    case ERR_REFUSED:
+        return "refused";
+    case ERR_CONFLICT:
+        return "conflict";
+    default:
+        return "unavailable";
+    }
+}
+
+/* Into the ledger: an attempt, and with a success the cursor. */
+static void record_delivery(struct writer *writer, int outcome, int64_t started_us, uint64_t to)
+{
+    const struct forward_state *state = &writer->state;
+    const struct slot *slot = writer->slot;
+    struct ledger *ledger = writer->forward->options.ledger;
+    struct ledger_delivery delivery = {
+        .transactions = state->last - state->first,
+        .rows = store_batch_rows(slot->batch, state->first, state->last),
+        .started_us = started_us,
+        .duration_us = clock_wall_us() - started_us,
+        .outcome = slice_of(outcome_name(outcome)),
+        .error = outcome == 0 ? (struct slice){0} : slice_of(writer->err.text),
+    };
+    struct err err;
+    int code;
+
+    if (state->last > state->first) {
+        delivery.first = slot->positions[state->first];
+        delivery.last = slot->positions[state->last - 1];
+        code = outcome == 0 ? ledger_delivered_to(ledger, &delivery, to, &err)
+                            : ledger_delivered(ledger, &delivery, &err);
+    } else {
+        code = outcome == 0 ? ledger_set_cursor(ledger, to, &err) : 0;
+    }
+    note_ledger(writer, code, &err);
+}
+
+static void note_stored(struct writer *writer, uint64_t to)
+{
+    const struct forward_state *state = &writer->state;
+    struct forward *forward = writer->forward;
+    struct forward_status *status = &forward->status;
+
+    queue_delivered(forward->options.queue, to, state->last - writer->passed);
+    writer->cursor = to;
+    writer->passed = state->last;
+    pthread_mutex_lock(&forward->lock);
+    status->ahead = 0;
+    status->last_commit_us = clock_wall_us();
+    status->batches++;
+    status->transactions += state->last - state->first;
+    status->rows += store_batch_rows(writer->slot->batch, state->first, state->last);
+    pthread_mutex_unlock(&forward->lock);
+}
+
+static struct forward_event write_range(struct writer *writer)
+{
+    const struct forward_state *state = &writer->state;
+    struct forward *forward = writer->forward;
+    const struct slot *slot = writer->slot;
+    uint64_t to = state->last == state->count ? slot->end : slot->positions[state->last];
+    int64_t started_us = clock_wall_us();
+    int code = store_write(forward->store, slot->batch, state->first, state->last,
+                           queue_node(forward->options.queue), writer->cursor, to, &writer->err);
+
+    record_delivery(writer, code, started_us, to);
+    switch (code) {
+    case 0:
+        note_stored(writer, to);
+        return (struct forward_event){.kind = EVENT_STORED};
+    case ERR_REFUSED:
+        return (struct forward_event){.kind = EVENT_REFUSED};
+    case ERR_CONFLICT:
+        pthread_mutex_lock(&forward->lock);
+        forward->status.conflicts++;
+        pthread_mutex_unlock(&forward->lock);
+        note_store(writer, false);
+        return (struct forward_event){.kind = EVENT_CONFLICT};
+    default:
+        note_store(writer, false);
+        return (struct forward_event){.kind = EVENT_UNAVAILABLE};
+    }
+}
+
+/* The transaction at state.first is refused: the ledger keeps it with the store's words. */
+static struct forward_event fail_one(struct writer *writer)
+{
+    struct forward *forward = writer->forward;
+    uint64_t position = writer->slot->positions[writer->state.first];
+    struct txn_datapoint datapoints[TXN_MAX_DATAPOINTS];
+    struct buf record = {0};
+    struct err err = {0};
+    struct txn txn;
+    int code = queue_find(forward->options.queue, position, &txn, datapoints, &record, &err);
+
+    if (code == 0)
+        code = ledger_fail(forward->options.ledger, position, buf_slice(&record),
+                           slice_of(writer->err.text), clock_wall_us(), &err);
+    buf_free(&record);
+    note_ledger(writer, code, &err);
+    if (code != 0)
+        return (struct forward_event){.kind = EVENT_UNAVAILABLE};
+    pthread_mutex_lock(&forward->lock);
+    forward->status.refusals++;
+    forward->status.ahead++;
+    pthread_mutex_unlock(&forward->lock);
+    return (struct forward_event){.kind = EVENT_FAILED};
+}
+
+static struct forward_event wait_until(struct writer *writer)
+{
+    struct forward *forward = writer->forward;
+    int64_t left = writer->state.retry_at_ms - now_ms();
+
+    pthread_mutex_lock(&forward->lock);
+    if (left > 0 && !forward->stopping)
+        forward_wait(forward, &forward->writer_wakes, left);
+    pthread_mutex_unlock(&forward->lock);
+    return (struct forward_event){.kind = EVENT_TIME};
+}
+
+static struct forward_event perform(struct writer *writer, enum forward_action action)
+{
+    switch (action) {
+    case ACTION_CONNECT:
+        return connect_store(writer);
+    case ACTION_FINISH:
+        give_back(writer);
+        return (struct forward_event){.kind = EVENT_NOTHING};
+    case ACTION_LOAD:
+        return load(writer);
+    case ACTION_WRITE:
+        return write_range(writer);
+    case ACTION_FAIL:
+        return fail_one(writer);
+    case ACTION_WAIT:
+        return wait_until(writer);
+    }
+    return (struct forward_event){.kind = EVENT_START};
+}
+
+/* While stopping: nothing is left, or nothing can be done about it. */
+static bool done(struct writer *writer, enum forward_action action)
+{
+    struct forward *forward = writer->forward;
+    bool stopping, now;
+
+    pthread_mutex_lock(&forward->lock);
+    stopping = forward->stopping;
+    now = forward->stop_now;
+    pthread_mutex_unlock(&forward->lock);
+    if (!stopping)
+        return false;
+    if (now || action == ACTION_WAIT)
+        return true;
+    return action == ACTION_LOAD &&
+           queue_status(forward->options.queue).pending_transactions == 0 &&
+           ledger_counts(forward->options.ledger).retrying == 0;
+}
+
+void *writer_run(void *arg)
+{
+    struct forward *forward = arg;
+    struct writer writer = {
+        .forward = forward,
+        .state = {.retry_min_ms = forward->options.retry_min_ms,
+                  .retry_max_ms = forward->options.retry_max_ms,
+                  .random = (uint64_t)clock_wall_us() | 1},
+    };
+    struct forward_event event = {.kind = EVENT_START};
+
+    for (;;) {
+        enum forward_action action = forward_step(&writer.state, &event, now_ms());
+
+        if (done(&writer, action))
+            break;
+        event = perform(&writer, action);
+    }
+    pthread_mutex_lock(&forward->lock);
+    forward->writer_stopped = true;
+    pthread_mutex_unlock(&forward->lock);
+    pthread_cond_broadcast(&forward->stopped_wakes);
+    return NULL;
+}

@@ -1,0 +1,59 @@
+/*
+ * The cursor: it moves with the store's, frees the log behind it, and splits what was
+ * accepted into delivered and pending.
+ */
+#include "queue/queue_priv.h"
+
+void queue_delivered(struct queue *queue, uint64_t cursor, uint64_t transactions)
+{
+    pthread_mutex_lock(&queue->lock);
+    queue->cursor = cursor;
+    queue->delivered += transactions;
+    pthread_mutex_unlock(&queue->lock);
+    wal_release(queue->wal, cursor, NULL);
+}
+
+int queue_cursor_found(struct queue *queue, uint64_t cursor, struct err *err)
+{
+    struct wal_stats log = wal_stats(queue->wal);
+    uint64_t delivered;
+    int code;
+
+    if (cursor > log.durable)
+        return err_set(err, ERR_CONFLICT,
+                       "the store has position %llu of node %s, this log ends at %llu: is the data "
+                       "directory an old copy?",
+                       (unsigned long long)cursor, queue->node, (unsigned long long)log.durable);
+    if (cursor < log.first)
+        return err_set(err, ERR_CONFLICT,
+                       "the store has position %llu of node %s, this log begins at %llu: is the "
+                       "store an old copy?",
+                       (unsigned long long)cursor, queue->node, (unsigned long long)log.first);
+    if ((code = wal_count_before(queue->wal, cursor, &delivered, err)) != 0)
+        return code;
+    pthread_mutex_lock(&queue->lock);
+    queue->cursor = cursor;
+    queue->delivered = delivered;
+    pthread_mutex_unlock(&queue->lock);
+    wal_release(queue->wal, cursor, NULL);
+    return 0;
+}
+
+struct queue_status queue_status(struct queue *queue)
+{
+    struct queue_status status;
+    uint64_t delivered;
+
+    /* The cursor first: what is accepted afterwards can only add to what is pending. */
+    pthread_mutex_lock(&queue->lock);
+    status.cursor = queue->cursor;
+    delivered = queue->delivered;
+    pthread_mutex_unlock(&queue->lock);
+    status.log = wal_stats(queue->wal);
+    status.durable = status.log.durable;
+    status.accepted = status.log.records;
+    status.pending_transactions = status.accepted > delivered ? status.accepted - delivered : 0;
+    status.pending_bytes = status.durable > status.cursor ? status.durable - status.cursor : 0;
+    status.max_bytes = queue->max_bytes;
+    return status;
+}

@@ -1,0 +1,72 @@
+/*
+ * This node's name: 40 random bits in a file, made once. It is part of every transaction id
+ * and of every segment, and the key of the cursor in the store.
+ */
+#include "queue/queue_priv.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/random.h>
+
+static int read_node(struct disk *disk, const char *path, char ret[TXN_NODE_SIZE], struct err *err)
+{
+    char text[32];
+    char id[TXN_ID_SIZE];
+    uint64_t position;
+    int64_t got;
+    int fd = disk->open(disk, path, O_RDONLY);
+
+    if (fd < 0)
+        return err_system(err, -fd, "open %s", path);
+    got = disk->read(disk, fd, text, sizeof text, 0);
+    disk->close(disk, fd);
+    if (got < 0)
+        return err_system(err, (int)-got, "read %s", path);
+    if (got == TXN_NODE_SIZE && text[TXN_NODE_SIZE - 1] == '\n') {
+        /* A name is good if an id can be made of it. */
+        snprintf(id, sizeof id, "%.8s000000000000", text);
+        if (txn_id_parse(slice_of(id), ret, &position))
+            return 0;
+    }
+    return err_set(err, ERR_CORRUPT, "%s holds no node name", path);
+}
+
+static int make_node(struct disk *disk, const char *data_dir, const char *path,
+                     char ret[TXN_NODE_SIZE], struct err *err)
+{
+    char fresh[4200];
+    char text[TXN_NODE_SIZE];
+    struct iovec vector = {text, TXN_NODE_SIZE};
+    uint64_t random;
+    int code, fd;
+
+    if (getrandom(&random, sizeof random, 0) != sizeof random)
+        return err_set(err, ERR_IO, "no random numbers to be had");
+    txn_node_format(text, random);
+    memcpy(ret, text, TXN_NODE_SIZE);
+    text[TXN_NODE_SIZE - 1] = '\n';
+    snprintf(fresh, sizeof fresh, "%s.new", path);
+    fd = disk->open(disk, fresh, O_RDWR | O_CREAT | O_TRUNC);
+    if (fd < 0)
+        return err_system(err, -fd, "make %s", fresh);
+    if ((code = disk->write(disk, fd, &vector, 1, 0)) >= 0)
+        code = disk->sync(disk, fd);
+    disk->close(disk, fd);
+    if (code < 0 || (code = disk->rename(disk, fresh, path)) < 0 ||
+        (code = disk->sync_dir(disk, data_dir)) < 0)
+        return err_system(err, -code, "write %s", path);
+    return 0;
+}
+
+int node_load(struct disk *disk, const char *data_dir, bool read_only, char ret[TXN_NODE_SIZE],
+              struct err *err)
+{
+    char path[4160];
+    int code;
+
+    snprintf(path, sizeof path, "%s/node", data_dir);
+    code = read_node(disk, path, ret, err);
+    if (code == ERR_NOT_FOUND && !read_only)
+        code = make_node(disk, data_dir, path, ret, err);
+    return code;
+}

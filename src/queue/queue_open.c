@@ -1,0 +1,74 @@
+/*
+ * Opening the queue: the node's name, the log with its records, the memory of ids, the
+ * cursor as far as it is known.
+ */
+#include "queue/queue_priv.h"
+
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { SPARES = 1 };
+
+int queue_open(const struct queue_options *options, struct queue **ret,
+               struct wal_recovery *ret_recovery, struct err *err)
+{
+    struct queue *queue = mem_zalloc(sizeof *queue);
+    struct disk *disk = options->disk != NULL ? options->disk : &disk_real;
+    char dir[4160];
+    int code;
+    struct wal_options log = {
+        .disk = disk,
+        .dir = dir,
+        .segment_bytes = options->segment_bytes,
+        .max_bytes = options->max_bytes,
+        .sync = options->sync,
+        .read_only = options->read_only,
+        .spares = SPARES,
+        .start = options->cursor,
+        .hooks = {queue, queue_admit, queue_settle},
+        .recovered = queue_recovered,
+        .recovered_arg = queue,
+    };
+
+    pthread_mutex_init(&queue->lock, NULL);
+    queue->max_bytes = options->max_bytes;
+    snprintf(dir, sizeof dir, "%s/queue", options->data_dir);
+    if ((code = node_load(disk, options->data_dir, options->read_only, queue->node, err)) != 0)
+        goto dispose;
+    memcpy(log.node, queue->node, WAL_NODE_LEN);
+    if (options->dedup_ids > 0 && !options->read_only)
+        queue->ids = ids_open(options->dedup_ids);
+    if ((code = wal_open(&log, &queue->wal, ret_recovery, err)) != 0)
+        goto dispose;
+    queue->cursor = wal_stats(queue->wal).first;
+    if (queue->cursor < options->cursor)
+        queue->cursor = options->cursor;
+    if ((code = wal_count_before(queue->wal, queue->cursor, &queue->delivered, err)) != 0)
+        goto close_log;
+    *ret = queue;
+    return 0;
+
+close_log:
+    wal_close(queue->wal);
+    queue->wal = NULL;
+dispose:
+    queue_close(queue);
+    return code;
+}
+
+void queue_close(struct queue *queue)
+{
+    if (queue == NULL)
+        return;
+    wal_close(queue->wal);
+    ids_close(queue->ids);
+    pthread_mutex_destroy(&queue->lock);
+    free(queue);
+}
+
+const char *queue_node(const struct queue *queue)
+{
+    return queue->node;
+}
