@@ -7,7 +7,10 @@
  * calls this room. A failed transaction whose retry was asked for is "retrying" until the
  * store has taken or refused it again; it counts as uncompleted.
  *
- * Errors: ERR_NOT_FOUND, ERR_FULL (no space), ERR_IO, ERR_CORRUPT.
+ * Errors: ERR_NOT_FOUND, ERR_FULL (no space; passes), ERR_IO, ERR_CORRUPT. After any error
+ * nothing of the call is visible. Once a sync has failed, every write is refused with ERR_IO
+ * until the file is opened anew: what the kernel dropped cannot be known before, and the
+ * write whose sync failed may then be there.
  */
 #ifndef LEDGER_LEDGER_H
 #define LEDGER_LEDGER_H
@@ -22,78 +25,95 @@
 struct ledger;
 
 struct ledger_failed {
-    uint64_t position;    /* in the log: the transaction's identity on this node */
-    struct slice record;  /* its encoding, see txn_decode() */
-    struct slice reason;  /* the store's words */
+    uint64_t position;   /* in the log: the transaction's identity on this node */
+    struct slice record; /* its encoding, see txn_decode() */
+    struct slice reason; /* the store's words */
     uint32_t attempts;
-    int64_t failed_us;    /* the last time */
+    int64_t failed_us; /* the last time */
     bool retrying;
 };
 
 struct ledger_delivery {
-    int64_t number;          /* counts up; 0 in ledger_delivered(): the next one */
-    uint64_t first, last;    /* positions of the first and last transaction */
+    int64_t number;       /* counts up; given by ledger_delivered(), which ignores it */
+    uint64_t first, last; /* positions of the first and last transaction */
     uint64_t transactions;
     uint64_t rows;
     int64_t started_us;
     int64_t duration_us;
-    struct slice outcome;    /* "stored", "refused", "unavailable", "conflict" */
-    struct slice error;      /* at == NULL: none */
+    struct slice outcome; /* "stored", "refused", "unavailable", "conflict" */
+    struct slice error;   /* at == NULL: none */
 };
 
 struct ledger_counts {
-    uint64_t failed;    /* not retrying */
+    uint64_t failed; /* not retrying */
     uint64_t retrying;
     uint64_t failed_bytes; /* of records, both kinds */
-    uint64_t discarded; /* ever */
+    uint64_t discarded;    /* ever */
 };
 
-/* Opens or makes <path>. Keeps the last `deliveries_kept` deliveries. */
+/* Opens or makes <path>. Keeps the last `deliveries_kept` deliveries. ERR_UNSUPPORTED for a
+ * file of a newer version, ERR_CORRUPT for one that is no ledger: both stay as they are.
+ * Several processes may have an existing file open, and wait for each other's writes (for
+ * 5 s, then ERR_IO); making it is for one at a time. Counts and cursor are those that this
+ * handle loaded and changed. */
 MUST_CHECK int ledger_open(const char *path, uint64_t deliveries_kept, struct ledger **ret,
                            struct err *err);
 void ledger_close(struct ledger *ledger);
 
-/* The last cursor that the store is known to have; 0 if never set. Durable on return. */
+/* The last cursor that the store is known to have; 0 if never set. Setting is durable on
+ * return, and without a sync if nothing changes. */
 MUST_CHECK int ledger_cursor(struct ledger *ledger, uint64_t *ret_position, struct err *err);
 MUST_CHECK int ledger_set_cursor(struct ledger *ledger, uint64_t position, struct err *err);
 
 /* Forgets failed ones at or behind `position` (the store's cursor): they will be tried again
- * in the ordinary way. Called once at start. */
+ * in the ordinary way. Called once at start. Durable on return. */
 MUST_CHECK int ledger_reopen_from(struct ledger *ledger, uint64_t position, struct err *err);
 
 /* Records a failure (again: attempts grow, retrying ends). Durable on return. */
 MUST_CHECK int ledger_fail(struct ledger *ledger, uint64_t position, struct slice record,
                            struct slice reason, int64_t now_us, struct err *err);
 
-/* Marks one for another try; ERR_NOT_FOUND if it is not failed. Durable on return. */
+/* Marks one for another try; ERR_NOT_FOUND if it is not failed (a retrying one is not).
+ * Durable on return. */
 MUST_CHECK int ledger_retry(struct ledger *ledger, uint64_t position, struct err *err);
 
-/* The store has taken a retrying one: forgets it. */
+/* The store has taken a retrying one: forgets it. ERR_NOT_FOUND if it is not retrying. Not
+ * durable by itself: after a power cut it may be retrying again, and store_put() knows. */
 MUST_CHECK int ledger_recovered(struct ledger *ledger, uint64_t position, struct err *err);
 
-/* Deletes a failed one for good; ERR_NOT_FOUND if it is not failed. Durable on return. */
+/* Deletes a failed one for good; ERR_NOT_FOUND if it is not failed (a retrying one is not:
+ * the store may be taking it just now). Durable on return. */
 MUST_CHECK int ledger_discard(struct ledger *ledger, uint64_t position, struct err *err);
 
-/* Reads one; its slices live in *storage, which the caller frees. */
+/* Reads one of either kind; its slices live in *storage, which is emptied first and which
+ * the caller frees. */
 MUST_CHECK int ledger_find(struct ledger *ledger, uint64_t position, struct ledger_failed *ret,
                            struct buf *storage, struct err *err);
 
 /* Calls `each` for failed ones behind position `after`, oldest first, at most `limit`;
- * `retrying` selects the kind. Slices live until `each` returns; non-zero from it ends. */
+ * `retrying` selects the kind. Slices live until `each` returns; non-zero from it ends the
+ * walk, which returns it if it is negative. `each` runs outside the lock and may call this
+ * room; changes ahead of the walk are seen by it. */
 typedef int ledger_failed_visitor(void *arg, const struct ledger_failed *failed);
 MUST_CHECK int ledger_each_failed(struct ledger *ledger, bool retrying, uint64_t after,
                                   bool from_start, unsigned limit, ledger_failed_visitor *each,
                                   void *arg, struct err *err);
 
-/* Records one attempt to deliver. */
+/* Records one attempt to deliver. A power cut may lose the last ones. */
 MUST_CHECK int ledger_delivered(struct ledger *ledger, const struct ledger_delivery *delivery,
                                 struct err *err);
+
+/* The same together with ledger_set_cursor(), in one step and with one sync: for deliveries
+ * that the store has taken. Durable on return. */
+MUST_CHECK int ledger_delivered_to(struct ledger *ledger, const struct ledger_delivery *delivery,
+                                   uint64_t cursor, struct err *err);
 
 typedef int ledger_delivery_visitor(void *arg, const struct ledger_delivery *delivery);
 MUST_CHECK int ledger_each_delivery(struct ledger *ledger, unsigned limit,
                                     ledger_delivery_visitor *each, void *arg,
-                                    struct err *err); /* newest first */
+                                    struct err *err); /* newest first, else the same */
 
-struct ledger_counts ledger_counts(struct ledger *ledger); /* from memory, no disk; any thread, no lock over I/O */
+/* All of one instant, from memory: never waits for the disk. Any thread. */
+struct ledger_counts ledger_counts(struct ledger *ledger);
 
 #endif

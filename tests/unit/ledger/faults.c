@@ -1,0 +1,255 @@
+/*
+ * A full disk, a disk that fails to sync, and another process that holds the file.
+ *
+ * This program's own fdatasync() and fsync() go before the C library's: they count, and fail
+ * on demand. A full disk is played by the limit on the size of files.
+ */
+#include "scratch.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+static unsigned syncs;
+static bool sync_fails;
+
+static int do_sync(long number, int file)
+{
+    syncs += 1;
+    if (sync_fails) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(number, file);
+}
+
+int fdatasync(int file)
+{
+    return do_sync(SYS_fdatasync, file);
+}
+
+int fsync(int file)
+{
+    return do_sync(SYS_fsync, file);
+}
+
+static void limit_files_to(rlim_t bytes)
+{
+    struct rlimit limit;
+
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static const struct ledger_delivery delivery = {.first = 1, .last = 2, .outcome = SLICE("stored")};
+
+static int count_one(void *arg, const struct ledger_delivery *shown)
+{
+    (void)shown;
+    *(unsigned *)arg += 1;
+    return 0;
+}
+
+static unsigned deliveries(struct ledger *ledger)
+{
+    unsigned count = 0;
+
+    assert_int_equal(ledger_each_delivery(ledger, 1000, count_one, &count, NULL), 0);
+    return count;
+}
+
+/* How many syncs `call` takes; its code must be 0. */
+#define SYNCS(call) (syncs = 0, assert_int_equal((call), 0), syncs)
+
+static void what_is_durable_on_return_is_synced(void **state)
+{
+    struct ledger *ledger = open_scratch(*state);
+
+    must_fail_at(ledger, 1, "one"); /* the first write also syncs the new file's header */
+    assert_int_equal(SYNCS(ledger_fail(ledger, 2, SLICE("two"), SLICE("reason"), 1, NULL)), 1);
+    assert_int_equal(SYNCS(ledger_retry(ledger, 2, NULL)), 1);
+    assert_int_equal(SYNCS(ledger_discard(ledger, 1, NULL)), 1);
+    assert_int_equal(SYNCS(ledger_set_cursor(ledger, 5, NULL)), 1);
+    assert_int_equal(SYNCS(ledger_set_cursor(ledger, 5, NULL)), 0);
+    assert_int_equal(SYNCS(ledger_delivered_to(ledger, &delivery, 6, NULL)), 1);
+    assert_int_equal(SYNCS(ledger_delivered(ledger, &delivery, NULL)), 0);
+    assert_int_equal(SYNCS(ledger_recovered(ledger, 2, NULL)), 0);
+    assert_int_equal(SYNCS(ledger_set_cursor(ledger, 7, NULL)), 1);
+    must_fail_at(ledger, 1, "one");
+    assert_int_equal(SYNCS(ledger_reopen_from(ledger, 0, NULL)), 1);
+    ledger_close(ledger);
+}
+
+static void a_full_disk_is_said_and_passes(void **state)
+{
+    struct ledger *ledger = open_scratch(*state);
+    char *bytes = calloc(1, 256 * 1024);
+    const struct slice large = {bytes, 256 * 1024};
+    struct ledger_failed found;
+    struct buf storage = {0};
+    struct err err = {0};
+
+    must_fail_at(ledger, 1, "one");
+    assert_int_equal(ledger_retry(ledger, 1, NULL), 0);
+    limit_files_to(128 * 1024);
+    assert_int_equal(ledger_fail(ledger, 2, large, SLICE("reason"), 1, &err), ERR_FULL);
+    assert_non_null(strstr(err.text, "record the failure of 2"));
+    assert_int_equal(ledger_fail(ledger, 1, large, SLICE("reason"), 1, NULL), ERR_FULL);
+    assert_counts(ledger, 0, 1, 3, 0);
+    assert_int_equal(ledger_find(ledger, 2, &found, &storage, NULL), ERR_NOT_FOUND);
+    assert_int_equal(ledger_find(ledger, 1, &found, &storage, NULL), 0);
+    assert_true(slice_is(found.record, "one"));
+    limit_files_to(RLIM_INFINITY);
+    assert_int_equal(ledger_fail(ledger, 2, large, SLICE("reason"), 1, NULL), 0);
+    assert_counts(ledger, 1, 1, 3 + large.len, 0);
+    ledger_close(ledger);
+    ledger = open_scratch(*state);
+    assert_counts(ledger, 1, 1, 3 + large.len, 0);
+    ledger_close(ledger);
+    buf_free(&storage);
+    free(bytes);
+}
+
+static void a_disk_that_is_full_at_the_start_is_said(void **state)
+{
+    struct scratch *scratch = *state;
+    struct ledger *ledger = NULL;
+    struct err err = {0};
+    int code;
+
+    limit_files_to(1024);
+    code = ledger_open(scratch->path, 10, &ledger, &err);
+    limit_files_to(RLIM_INFINITY);
+    assert_int_equal(code, ERR_FULL);
+    assert_null(ledger);
+    ledger_close(open_scratch(scratch));
+}
+
+static void deliveries_and_cursor_stay_together_on_a_full_disk(void **state)
+{
+    struct ledger *ledger = open_scratch(*state);
+    uint64_t cursor = 0;
+    unsigned written = 0;
+
+    assert_int_equal(ledger_delivered_to(ledger, &delivery, 1, NULL), 0);
+    limit_files_to(128 * 1024);
+    for (; written < 1000; written++)
+        if (ledger_delivered_to(ledger, &delivery, written + 2, NULL) != 0)
+            break;
+    assert_in_range(written, 1, 100);
+    assert_int_equal(ledger_delivered_to(ledger, &delivery, 5000, NULL), ERR_FULL);
+    assert_int_equal(ledger_set_cursor(ledger, 5000, NULL), ERR_FULL);
+    assert_int_equal(ledger_cursor(ledger, &cursor, NULL), 0);
+    assert_int_equal(cursor, written + 1);
+    limit_files_to(RLIM_INFINITY);
+    assert_int_equal(deliveries(ledger), written + 1);
+    ledger_close(ledger);
+    ledger = open_scratch(*state);
+    assert_int_equal(ledger_cursor(ledger, &cursor, NULL), 0);
+    assert_int_equal(cursor, written + 1);
+    assert_int_equal(deliveries(ledger), written + 1);
+    ledger_close(ledger);
+}
+
+static void a_failed_sync_ends_writing_until_the_file_is_opened_anew(void **state)
+{
+    struct ledger *ledger = open_scratch(*state);
+    struct ledger_failed found;
+    struct buf storage = {0};
+    struct err err = {0};
+
+    must_fail_at(ledger, 1, "one");
+    sync_fails = true;
+    assert_int_equal(ledger_fail(ledger, 2, SLICE("two"), SLICE("reason"), 1, &err), ERR_IO);
+    assert_non_null(strstr(err.text, strerror(EIO)));
+    sync_fails = false;
+    assert_int_equal(ledger_fail(ledger, 3, SLICE("three"), SLICE("reason"), 1, &err), ERR_IO);
+    assert_non_null(strstr(err.text, "an earlier sync"));
+    assert_int_equal(ledger_delivered(ledger, &delivery, NULL), ERR_IO);
+    assert_int_equal(ledger_set_cursor(ledger, 9, NULL), ERR_IO);
+    assert_int_equal(ledger_find(ledger, 1, &found, &storage, NULL), 0);
+    assert_counts(ledger, 1, 0, 3, 0);
+    ledger_close(ledger);
+
+    ledger = open_scratch(*state);
+    assert_int_equal(ledger_find(ledger, 1, &found, &storage, NULL), 0);
+    assert_int_equal(ledger_find(ledger, 3, &found, &storage, NULL), ERR_NOT_FOUND);
+    must_fail_at(ledger, 3, "three");
+    ledger_close(ledger);
+    buf_free(&storage);
+}
+
+/* Soft writes sync nothing until the write-ahead file is long enough to be copied back. */
+static void a_sync_that_fails_while_copying_back_ends_writing_too(void **state)
+{
+    struct ledger *ledger = open_scratch(*state);
+    int code = 0;
+    unsigned writes = 0;
+
+    assert_int_equal(ledger_delivered(ledger, &delivery, NULL), 0);
+    sync_fails = true;
+    for (; writes < 5000 && code == 0; writes++)
+        code = ledger_delivered(ledger, &delivery, NULL);
+    sync_fails = false;
+    assert_int_equal(code, ERR_IO);
+    assert_true(writes > 100);
+    assert_int_equal(ledger_set_cursor(ledger, 9, NULL), ERR_IO);
+    ledger_close(ledger);
+    ledger_close(open_scratch(*state));
+}
+
+static void the_write_ahead_file_is_copied_back_and_stays_bounded(void **state)
+{
+    struct scratch *scratch = *state;
+    struct ledger *ledger = open_scratch(scratch);
+    char wal[320];
+    FILE *file;
+
+    snprintf(wal, sizeof wal, "%s-wal", scratch->path);
+    for (uint64_t i = 0; i < 5000; i++)
+        assert_int_equal(ledger_delivered(ledger, &delivery, NULL), 0);
+    file = fopen(wal, "r");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    assert_in_range(ftell(file), 1, 8 * 1024 * 1024);
+    fclose(file);
+    ledger_close(ledger);
+}
+
+static void a_file_that_another_holds_for_writing_is_said(void **state)
+{
+    struct scratch *scratch = *state;
+    struct ledger *ledger = open_scratch(scratch);
+    sqlite3 *other = NULL;
+    struct err err = {0};
+
+    must_fail_at(ledger, 1, "one");
+    assert_int_equal(sqlite3_open(scratch->path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(ledger_retry(ledger, 1, &err), ERR_IO);
+    assert_non_null(strstr(err.text, "locked"));
+    assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(other), SQLITE_OK);
+    assert_int_equal(ledger_retry(ledger, 1, NULL), 0);
+    ledger_close(ledger);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        in_scratch(what_is_durable_on_return_is_synced),
+        in_scratch(a_full_disk_is_said_and_passes),
+        in_scratch(a_disk_that_is_full_at_the_start_is_said),
+        in_scratch(deliveries_and_cursor_stay_together_on_a_full_disk),
+        in_scratch(a_failed_sync_ends_writing_until_the_file_is_opened_anew),
+        in_scratch(a_sync_that_fails_while_copying_back_ends_writing_too),
+        in_scratch(the_write_ahead_file_is_copied_back_and_stays_bounded),
+        in_scratch(a_file_that_another_holds_for_writing_is_said),
+    };
+
+    signal(SIGXFSZ, SIG_IGN);
+    return cmocka_run_group_tests_name("ledger/faults", tests, NULL, NULL);
+}
