@@ -52,7 +52,7 @@ void ingest_close(struct ingest *ingest);
 /*
  * One transaction, as `POST /analytics` takes it. 0 and *ret_txn (borrowing from `body`
  * and the ingest until its next call); else ERR_INVALID and *fault: for text that is no
- * JSON object loc is empty and the type json_invalid or dict_type.
+ * JSON object loc is empty and the type json_invalid or dict_type (too_long: over max_body).
  * `body` needs no padding behind it: the ingest copies it.
  */
 MUST_CHECK int ingest_one(struct ingest *ingest, struct slice body, int64_t received_us,
@@ -65,10 +65,13 @@ MUST_CHECK int ingest_one(struct ingest *ingest, struct slice body, int64_t rece
  *
  *   0                every transaction went to the sink
  *   ERR_INVALID      the body as a whole is wrong (no JSON, neither object nor array,
- *                    empty): the caller must forget what the sink accepted
+ *                    empty; an empty array is not wrong)
  *   ERR_TOO_LARGE    over max_body after decompression, or over INGEST_MAX_TRANSACTIONS
- *   ERR_CORRUPT      the compressed stream is broken
+ *   ERR_CORRUPT      the compressed stream is broken, or something follows it
+ *   ERR_FULL         no memory to decompress it
  *   other            what the sink returned
+ *
+ * After any error the caller must forget what the sink accepted.
  */
 MUST_CHECK int ingest_many(struct ingest *ingest, struct slice body, enum ingest_encoding encoding,
                            enum ingest_shape shape, int64_t received_us,

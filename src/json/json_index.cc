@@ -61,8 +61,9 @@ json_index_result json_index_build(json_index *index, const char *text, size_t l
     switch (index->stage->stage1(reinterpret_cast<const uint8_t *>(text), len,
                                  simdjson::stage1_mode::regular)) {
     case simdjson::SUCCESS:
-        *ret_offsets = index->stage->structural_indexes.get();
         *ret_count = index->stage->n_structural_indexes;
+        index->stage->structural_indexes[*ret_count] = static_cast<uint32_t>(len);
+        *ret_offsets = index->stage->structural_indexes.get();
         return JSON_INDEX_OK;
     case simdjson::EMPTY:
         return JSON_INDEX_EMPTY;

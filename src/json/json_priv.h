@@ -34,7 +34,8 @@ struct json_index *json_index_open(void);
 void json_index_close(struct json_index *index);
 void json_index_shrink(struct json_index *index, size_t keep);
 
-/* Indexes a text of less than 4 GiB; the offsets live until the next call. */
+/* Indexes a text of less than 4 GiB; the offsets live until the next call. Behind the last
+ * one stands the length of the text. */
 enum json_index_result json_index_build(struct json_index *index, const char *text, size_t len,
                                         const uint32_t **ret_offsets, uint32_t *ret_count);
 

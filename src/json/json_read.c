@@ -21,7 +21,7 @@ struct json_parser {
     const char *text;
     size_t len;
     bool has_escapes;        /* there is a backslash in the text */
-    const uint32_t *offsets; /* of the tokens */
+    const uint32_t *offsets; /* of the tokens, and of the end */
     uint32_t tokens;
     uint32_t at; /* the token that is next */
 
@@ -59,7 +59,7 @@ void json_parser_close(struct json_parser *parser)
 void json_parser_shrink(struct json_parser *parser, size_t keep)
 {
     json_index_shrink(parser->index, keep);
-    if (parser->room > keep + 1024) {
+    if (parser->room > keep / 8 + 1024) { /* a value and its share of names: 8 bytes or more */
         free(parser->tape);
         parser->tape = NULL;
         parser->room = 0;
@@ -101,31 +101,43 @@ static inline char peek(const struct json_parser *parser)
 static inline struct slice take_token(struct json_parser *parser)
 {
     const char *start = parser->text + parser->offsets[parser->at++];
-    const char *end = parser->text + token_start(parser);
+    const char *end = parser->text + parser->offsets[parser->at];
 
     while (end[-1] == ' ' || end[-1] == '\n' || end[-1] == '\r' || end[-1] == '\t')
         end--;
     return (struct slice){start, (size_t)(end - start)};
 }
 
-static int add_node(struct json_parser *parser, uint8_t type, struct slice text, bool has_nul)
+static int __attribute__((noinline)) grow_tape(struct json_parser *parser)
 {
-    if (parser->used == parser->room) {
-        if (parser->room == JSON_MAX_NODES)
-            return fail(parser, "more values than a text may hold");
-        parser->room = parser->room == 0 ? 256 : parser->room * 2;
-        parser->tape = mem_realloc(parser->tape, parser->room * sizeof *parser->tape);
-    }
-    parser->tape[parser->used] = (struct json_node){.type = type,
-                                                    .has_nul = has_nul,
-                                                    .next = parser->used + 1,
-                                                    .len = (uint32_t)text.len,
-                                                    .text = text.at};
-    parser->used += 1;
+    if (parser->room == JSON_MAX_NODES)
+        return fail(parser, "more values than a text may hold");
+    parser->room = parser->room == 0 ? 256 : parser->room * 2;
+    parser->tape = mem_realloc(parser->tape, parser->room * sizeof *parser->tape);
     return 0;
 }
 
-static int read_escaped(struct json_parser *parser, struct slice inside)
+static inline int add_node(struct json_parser *parser, uint8_t type, struct slice text,
+                           bool has_nul)
+{
+    uint32_t self = parser->used;
+
+    if (self == parser->room) {
+        int rc = grow_tape(parser);
+
+        if (rc < 0)
+            return rc;
+    }
+    parser->tape[self] = (struct json_node){.type = type,
+                                            .has_nul = has_nul,
+                                            .next = self + 1,
+                                            .len = (uint32_t)text.len,
+                                            .text = text.at};
+    parser->used = self + 1;
+    return 0;
+}
+
+static int __attribute__((noinline)) read_escaped(struct json_parser *parser, struct slice inside)
 {
     const char *wrong;
     size_t len, offset;
@@ -145,7 +157,7 @@ static int read_escaped(struct json_parser *parser, struct slice inside)
     return add_node(parser, JSON_STRING, (struct slice){out, len}, has_nul);
 }
 
-static int read_string(struct json_parser *parser)
+static inline int read_string(struct json_parser *parser)
 {
     struct slice token = take_token(parser);
     struct slice inside = {token.at + 1, token.len - 2};
@@ -215,7 +227,7 @@ static int read_word(struct json_parser *parser, const char *word, uint8_t type)
 
 static int read_value(struct json_parser *parser, unsigned depth);
 
-static int read_member(struct json_parser *parser, unsigned depth)
+static inline int read_member(struct json_parser *parser, unsigned depth)
 {
     int rc;
 
