@@ -34,25 +34,27 @@ struct store;
 struct store_batch;
 
 /* Picks the kind by the URL: "sqlite:<path>", "postgres://..." or "postgresql://..." (as
- * libpq takes it). Does not connect. timeout_ms bounds every single operation.
+ * libpq takes it). Does not connect. timeout_ms bounds every single operation, and each
+ * single migration; only the look-up of a server's name and a sync of the disk may outlast it.
  * ERR_INVALID for another scheme; the words never contain a password. */
-MUST_CHECK int store_open(const char *url, int64_t timeout_ms, struct store **ret,
-                          struct err *err);
+MUST_CHECK int store_open(const char *url, int64_t timeout_ms, struct store **ret, struct err *err);
 void store_close(struct store *store);
 const char *store_kind(const struct store *store); /* "postgres" or "sqlite" */
 
 /* Connects, or connects anew if the connection is broken; nothing if it is good. */
 MUST_CHECK int store_connect(struct store *store, struct err *err);
 
-/* Makes an operation that runs in another thread fail soon, and all later ones at once. */
+/* Makes an operation that runs in another thread fail soon, and all later ones at once, with
+ * ERR_UNAVAILABLE. Any thread may call it as long as the handle is open. */
 void store_interrupt(struct store *store);
 
 /* Schema migrations, applied in the order of their names under a lock, each in one database
- * transaction with its row in schema_migration. */
+ * transaction with its row in schema_migration. A database that has one which is newer than
+ * all that are compiled in is left alone. */
 struct store_migration {
-    int64_t version;   /* the date part of "<date>_<slug>.sql": 20261124 (or with a time) */
-    const char *name;  /* the slug; static */
-    int64_t applied_us;/* 0: not applied */
+    int64_t version;    /* the date part of "<date>_<slug>.sql": 20261124 (or with a time) */
+    const char *name;   /* the slug; static */
+    int64_t applied_us; /* 0: not applied */
 };
 MUST_CHECK int store_migrate(struct store *store, unsigned *ret_applied, struct err *err);
 
@@ -92,7 +94,7 @@ MUST_CHECK int store_write(struct store *store, const struct store_batch *batch,
 
 /* Stores one transaction of the batch unless a transaction of that id is there already, in
  * one database transaction: for failed ones that are tried again. The cursor's row of `node`
- * is locked meanwhile and does not move. */
+ * is locked meanwhile and does not move; ERR_CONFLICT if there is none. */
 MUST_CHECK int store_put(struct store *store, const struct store_batch *batch, size_t index,
                          const char *node, struct err *err);
 

@@ -1,0 +1,154 @@
+/*
+ * A connection: opened without blocking, then told how this engine wants its session.
+ *
+ * One thing may block beyond the time limit: libpq looks host names up with getaddrinfo().
+ * Name the server by address, or by `hostaddr=` in the URL, where that matters. If the URL
+ * lists several hosts, they are tried in turn within one time limit.
+ *
+ * The session: commits wait for the server's disk unless the server's owner chose another
+ * guarantee than "off"; statements, locks and idle transactions end at our own time limit, so
+ * that a connection that we gave up on does not keep its locks.
+ */
+#include "store/postgres/postgres_priv.h"
+
+#include "base/mem.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <stdlib.h>
+
+/* A '/', '@' or ':' that was not escaped in a password makes libpq take a part of it for the
+ * host or the port, and name it in errors. Such a URL is refused in words that quote none of
+ * it. */
+static bool is_plain(const PQconninfoOption *option)
+{
+    if (option->val == NULL)
+        return true;
+    if (strcmp(option->keyword, "host") == 0)
+        return strchr(option->val, '@') == NULL || option->val[0] == '@';
+    if (strcmp(option->keyword, "port") == 0)
+        return strspn(option->val, "0123456789,") == strlen(option->val);
+    return true;
+}
+
+static int check_url(const char *url, struct err *err)
+{
+    PQconninfoOption *options = PQconninfoParse(url, NULL);
+    bool plain = options != NULL;
+
+    for (PQconninfoOption *option = options; plain && option->keyword != NULL; option++)
+        plain = is_plain(option);
+    PQconninfoFree(options);
+    if (plain)
+        return 0;
+    return err_set(err, ERR_INVALID,
+                   "the store's URL is not postgres://user:password@host:port/database?options; "
+                   "in a password, write %% @ : / ? # as %%25 %%40 %%3A %%2F %%3F %%23");
+}
+
+int store_pg_open(const char *url, struct store **ret, struct err *err)
+{
+    struct store_pg *pg;
+    int error = check_url(url, err);
+
+    if (error != 0)
+        return error;
+    pg = mem_zalloc(sizeof *pg);
+    pg->url = mem_strdup(url);
+    *ret = &pg->store;
+    return 0;
+}
+
+void store_pg_close(struct store *store)
+{
+    struct store_pg *pg = store_pg_of(store);
+
+    store_pg_break(pg);
+    free(pg->url);
+    free(pg);
+}
+
+/* A room does not print; libpq would put notices on stderr. */
+static void ignore_notice(void *arg, const PGresult *notice)
+{
+    (void)arg;
+    (void)notice;
+}
+
+static int handshake(struct store_pg *pg, struct err *err)
+{
+    PostgresPollingStatusType wants = PGRES_POLLING_WRITING;
+
+    while (wants != PGRES_POLLING_OK) {
+        int error;
+
+        if (wants == PGRES_POLLING_FAILED || PQstatus(pg->connection) == CONNECTION_BAD)
+            return store_pg_lost(pg->connection, "connect", err);
+        error = store_pg_wait(pg, wants == PGRES_POLLING_READING ? POLLIN : POLLOUT, err);
+        if (error != 0) {
+            err_wrap(err, "connect");
+            return error;
+        }
+        wants = PQconnectPoll(pg->connection);
+    }
+    return 0;
+}
+
+static int prepare_session(struct store_pg *pg, struct err *err)
+{
+    int64_t limit_ms = pg->store.timeout_us / 1000;
+    struct buf sql = {0};
+    int error;
+
+    if (limit_ms > INT32_MAX)
+        limit_ms = INT32_MAX;
+    buf_printf(&sql,
+               "SELECT set_config('synchronous_commit', 'on', false)"
+               " WHERE current_setting('synchronous_commit') = 'off';"
+               "SET timezone = 'UTC';"
+               "SET statement_timeout = %" PRId64 ";"
+               "SET lock_timeout = %" PRId64 ";"
+               "SET idle_in_transaction_session_timeout = %" PRId64,
+               limit_ms, limit_ms, limit_ms);
+    buf_append_char(&sql, '\0');
+    error = store_pg_run(pg, sql.data, NULL, err);
+    buf_free(&sql);
+    return error;
+}
+
+/* Whether the connection still stands, as far as can be told without asking the server: a
+ * server that went away has left its farewell on the socket. */
+static bool is_good(struct store_pg *pg)
+{
+    struct pollfd socket = {.fd = PQsocket(pg->connection), .events = POLLIN};
+
+    if (poll(&socket, 1, 0) > 0 && !PQconsumeInput(pg->connection))
+        return false;
+    return PQstatus(pg->connection) == CONNECTION_OK &&
+           PQtransactionStatus(pg->connection) == PQTRANS_IDLE;
+}
+
+int store_pg_connect(struct store *store, struct err *err)
+{
+    static const char *const keywords[] = {"dbname", "fallback_application_name", "client_encoding",
+                                           NULL};
+    struct store_pg *pg = store_pg_of(store);
+    const char *const values[] = {pg->url, "labs-analytics", "UTF8", NULL};
+    int error;
+
+    if (pg->connection != NULL && is_good(pg))
+        return 0;
+    store_pg_break(pg);
+    pg->connection = PQconnectStartParams(keywords, values, 1);
+    if (pg->connection == NULL)
+        return err_set(err, ERR_UNAVAILABLE, "connect: out of memory");
+    PQsetNoticeReceiver(pg->connection, ignore_notice, NULL);
+    error = handshake(pg, err);
+    if (error == 0 && PQsetnonblocking(pg->connection, 1) != 0)
+        error = store_pg_lost(pg->connection, "connect", err);
+    if (error == 0)
+        error = prepare_session(pg, err);
+    if (error != 0)
+        store_pg_break(pg);
+    return error;
+}

@@ -1,0 +1,43 @@
+/*
+ * From SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html) to a code
+ * and one line of words.
+ *
+ * A server quotes what it refuses, in the detail even the row; each part is therefore one
+ * line of at most 200 bytes. Passwords are in none of them: the server never has one to quote, and
+ * libpq's own words name host, user and database only (connect.c sees to it that no part of a
+ * password was taken for one of these).
+ */
+#include "store/postgres/postgres_priv.h"
+
+static int code_of(const char *sqlstate)
+{
+    bool is_content = strncmp(sqlstate, "22", 2) == 0 || strncmp(sqlstate, "23", 2) == 0;
+
+    return is_content ? ERR_REFUSED : ERR_UNAVAILABLE;
+}
+
+int store_pg_refusal(const PGresult *result, struct err *err)
+{
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
+    char message_line[STORE_LINE_SIZE];
+    char detail_line[STORE_LINE_SIZE];
+
+    if (sqlstate == NULL || message == NULL) /* libpq's own, about the connection */
+        return err_set(err, ERR_UNAVAILABLE, "%s",
+                       store_one_line(message_line, PQresultErrorMessage(result)));
+    store_one_line(message_line, message);
+    if (detail == NULL)
+        return err_set(err, code_of(sqlstate), "%s (SQLSTATE %s)", message_line, sqlstate);
+    return err_set(err, code_of(sqlstate), "%s (SQLSTATE %s): %s", message_line, sqlstate,
+                   store_one_line(detail_line, detail));
+}
+
+int store_pg_lost(const PGconn *connection, const char *doing, struct err *err)
+{
+    char line[STORE_LINE_SIZE];
+
+    return err_set(err, ERR_UNAVAILABLE, "%s: %s", doing,
+                   store_one_line(line, PQerrorMessage(connection)));
+}
