@@ -1,0 +1,218 @@
+/*
+ * The reading endpoints and those that change a failed transaction: check who asks and what,
+ * then leave the work to a reader.
+ */
+#include "api/api_priv.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_LIMIT = 1000 };
+
+/* The HTTP status of a code of the view's; the words are left in the job's answer. */
+static int status_of(struct job *job, int code, const struct err *err)
+{
+    if (code == 0)
+        return 200;
+    job->out.len = 0;
+    buf_append_text(&job->out, err->text);
+    switch (code) {
+    case ERR_NOT_FOUND:
+        return 404;
+    case ERR_CONFLICT:
+        return 409;
+    case ERR_INVALID:
+        return 400;
+    case ERR_UNAVAILABLE:
+    case ERR_FULL:
+    case ERR_TIMEOUT:
+        return 503;
+    default:
+        return 500;
+    }
+}
+
+static struct slice job_id(const struct job *job)
+{
+    return (struct slice){job->id, job->id_len};
+}
+
+static int run_status(struct job *job, const struct api_view *view)
+{
+    struct err err;
+
+    return status_of(job, api_write_status(view, &job->out, &err), &err);
+}
+
+static int run_find(struct job *job, const struct api_view *view)
+{
+    struct err err;
+
+    return status_of(job, api_write_transaction(view, job_id(job), &job->out, &err), &err);
+}
+
+static int run_list(struct job *job, const struct api_view *view)
+{
+    struct slice after = job->has_after ? job_id(job) : (struct slice){0};
+    struct err err;
+
+    return status_of(
+        job, api_write_transactions(view, job->which, after, job->limit, &job->out, &err), &err);
+}
+
+static int run_deliveries(struct job *job, const struct api_view *view)
+{
+    struct err err;
+
+    return status_of(job, api_write_deliveries(view, job->limit, &job->out, &err), &err);
+}
+
+static int run_retry(struct job *job, const struct api_view *view)
+{
+    struct err err;
+    int status = status_of(job, api_retry(view, job_id(job), &job->out, &err), &err);
+
+    return status == 200 ? 202 : status;
+}
+
+static int run_discard(struct job *job, const struct api_view *view)
+{
+    struct err err;
+
+    return status_of(job, api_discard(view, job_id(job), &job->out, &err), &err);
+}
+
+static void set_id(struct job *job, struct slice id)
+{
+    job->id_len = id.len < sizeof job->id ? id.len : sizeof job->id - 1;
+    memcpy(job->id, id.at, job->id_len);
+}
+
+/* `limit` of the query; false when the request has been answered with a fault. */
+static bool read_limit(struct http_request *request, unsigned standard, unsigned *ret)
+{
+    char text[16];
+    char *end;
+    bool bad = false;
+    unsigned long value;
+
+    *ret = standard;
+    if (!http_query(http_request_query(request), "limit", text, sizeof text, &bad) && !bad)
+        return true;
+    value = bad ? 0 : strtoul(text, &end, 10);
+    if (bad || text[0] < '0' || text[0] > '9' || *end != '\0' || value < 1 || value > MAX_LIMIT) {
+        http_respond_error(request, 400, NULL, "limit: must be a number from 1 to %d", MAX_LIMIT);
+        return false;
+    }
+    *ret = (unsigned)value;
+    return true;
+}
+
+static bool may_read(struct http_request *request)
+{
+    const struct auth_claims *claims;
+
+    return check_token(loop_of(request), request, &claims);
+}
+
+static void ask(struct api *api, struct http_request *request,
+                int (*run)(struct job *job, const struct api_view *view))
+{
+    struct job *job = job_new(loop_of(request), request, run);
+
+    set_id(job, http_request_capture(request));
+    readers_ask(api->readers, job);
+}
+
+void handle_transaction_get(struct http_request *request, void *arg)
+{
+    if (may_read(request))
+        ask(arg, request, run_find);
+}
+
+void handle_status(struct http_request *request, void *arg)
+{
+    if (may_read(request))
+        ask(arg, request, run_status);
+}
+
+void handle_transaction_retry(struct http_request *request, void *arg)
+{
+    if (check_admin(loop_of(request), request))
+        ask(arg, request, run_retry);
+}
+
+void handle_transaction_discard(struct http_request *request, void *arg)
+{
+    if (check_admin(loop_of(request), request))
+        ask(arg, request, run_discard);
+}
+
+void handle_deliveries(struct http_request *request, void *arg)
+{
+    struct api *api = arg;
+    unsigned limit;
+    struct job *job;
+
+    if (!may_read(request) || !read_limit(request, 50, &limit))
+        return;
+    job = job_new(loop_of(request), request, run_deliveries);
+    job->limit = limit;
+    readers_ask(api->readers, job);
+}
+
+void handle_transaction_list(struct http_request *request, void *arg)
+{
+    struct api *api = arg;
+    struct slice query = http_request_query(request);
+    enum api_list which = API_FAILED;
+    char status[16];
+    char after[64];
+    bool bad = false;
+    bool has_after;
+    unsigned limit;
+    struct job *job;
+
+    if (!may_read(request) || !read_limit(request, 100, &limit))
+        return;
+    if (http_query(query, "status", status, sizeof status, &bad) && !bad) {
+        if (strcmp(status, "uncompleted") == 0)
+            which = API_UNCOMPLETED;
+        else if (strcmp(status, "failed") != 0)
+            bad = true;
+    }
+    if (bad) {
+        http_respond_error(request, 400, NULL, "status: must be failed or uncompleted");
+        return;
+    }
+    has_after = http_query(query, "after", after, sizeof after, &bad);
+    if (bad) {
+        http_respond_error(request, 400, NULL, "after: must be the id of a transaction");
+        return;
+    }
+    job = job_new(loop_of(request), request, run_list);
+    job->limit = limit;
+    job->which = which;
+    job->has_after = has_after;
+    if (has_after)
+        set_id(job, slice_of(after));
+    readers_ask(api->readers, job);
+}
+
+void handle_live(struct http_request *request, void *arg)
+{
+    (void)arg;
+    http_respond(request, 200, NULL, SLICE("{\"status\":\"alive\"}"));
+}
+
+void handle_ready(struct http_request *request, void *arg)
+{
+    struct api *api = arg;
+    struct err err;
+
+    if (queue_refusing(api->options.view.queue, &err))
+        respond_refused(loop_of(request), request, &err);
+    else
+        http_respond(request, 200, NULL, SLICE("{\"status\":\"ready\"}"));
+}

@@ -1,0 +1,63 @@
+/*
+ * Who asks, and in what form: the checks that come before a body is looked at.
+ */
+#include "api/api_priv.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <strings.h>
+
+bool check_token(struct loop *loop, struct http_request *request,
+                 const struct auth_claims **ret_claims)
+{
+    static const struct http_header challenge[] = {{"www-authenticate", "Bearer"}, {NULL, NULL}};
+    struct err err;
+
+    switch (auth_check(loop->tokens, http_request_header(request, "authorization"), clock_wall_us(),
+                       ret_claims, &err)) {
+    case 0:
+        return true;
+    case ERR_DENIED:
+        http_respond_error(request, 403, NULL, "%s", err.text);
+        return false;
+    case ERR_UNAVAILABLE:
+        respond_refused(loop, request, &err);
+        return false;
+    default:
+        http_respond_error(request, 401, challenge, "%s", err.text);
+        return false;
+    }
+}
+
+bool check_admin(struct loop *loop, struct http_request *request)
+{
+    const struct auth_claims *claims;
+
+    if (!check_token(loop, request, &claims))
+        return false;
+    if (!claims->development) {
+        http_respond_error(request, 403, NULL, "changing transactions takes an admin's key");
+        return false;
+    }
+    return true;
+}
+
+bool media_is(struct slice header, const char *media_type)
+{
+    size_t len = strlen(media_type);
+
+    if (header.len < len || strncasecmp(header.at, media_type, len) != 0)
+        return false;
+    return header.len == len || header.at[len] == ';' || header.at[len] == ' ';
+}
+
+void respond_refused(struct loop *loop, struct http_request *request, const struct err *err)
+{
+    char seconds[16];
+    const struct http_header headers[] = {{"retry-after", seconds}, {NULL, NULL}};
+
+    snprintf(seconds, sizeof seconds, "%d", RETRY_AFTER_S);
+    atomic_fetch_add_explicit(&loop->counters.refused, 1, memory_order_relaxed);
+    http_respond_error(request, 503, headers, "%s", err->text);
+}

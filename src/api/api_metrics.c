@@ -1,0 +1,177 @@
+/*
+ * GET /metrics: one table of what there is, in the text format of Prometheus
+ * (https://prometheus.io/docs/instrumenting/exposition_formats/). Base units; nothing here
+ * reads a disk or waits for a lock that is held over I/O.
+ */
+#include "api/api_counts.h"
+#include "api/api_priv.h"
+
+#include "base/clock.h"
+
+#include <inttypes.h>
+
+/* All that the table reads, taken once. */
+struct readings {
+    struct api_counts counts;
+    struct queue_status queue;
+    struct forward_status forward;
+    struct http_stats http;
+    struct auth_stats tokens;
+    uint64_t accepted, rejected, datapoints, refused;
+    double uptime;
+    bool refusing;
+};
+
+#define FIELD(f, type) offsetof(struct readings, f), type
+
+enum reading_type { READ_UINT, READ_BOOL, READ_SECONDS_US, READ_DOUBLE, READ_STORE_UP };
+
+static const struct metric {
+    const char *name;   /* behind "labs_analytics_" */
+    const char *labels; /* "" or "{...}" */
+    const char *type;   /* NULL: another line of the metric above */
+    const char *help;
+    size_t offset;
+    enum reading_type read;
+} metrics[] = {
+    {"uptime_seconds", "", "gauge", "Since the start.", FIELD(uptime, READ_DOUBLE)},
+    {"transactions", "{status=\"uncompleted\"}", "gauge", "Transactions by status.",
+     FIELD(counts.uncompleted, READ_UINT)},
+    {"transactions", "{status=\"successful\"}", NULL, NULL, FIELD(counts.successful, READ_UINT)},
+    {"transactions", "{status=\"failed\"}", NULL, NULL, FIELD(counts.failed, READ_UINT)},
+    {"transactions_received_total", "{result=\"accepted\"}", "counter",
+     "Transactions that requests carried, since the start.", FIELD(accepted, READ_UINT)},
+    {"transactions_received_total", "{result=\"rejected\"}", NULL, NULL,
+     FIELD(rejected, READ_UINT)},
+    {"transactions_duplicate_total", "", "counter",
+     "Repeats of an id that was accepted before, since the start.",
+     FIELD(queue.log.duplicates, READ_UINT)},
+    {"datapoints_received_total", "", "counter", "Datapoints accepted, since the start.",
+     FIELD(datapoints, READ_UINT)},
+    {"requests_refused_total", "", "counter", "Requests answered with 503, since the start.",
+     FIELD(refused, READ_UINT)},
+    {"queue_pending_transactions", "", "gauge", "Durable and not yet in the store.",
+     FIELD(queue.pending_transactions, READ_UINT)},
+    {"queue_pending_bytes", "", "gauge", "Bytes of log behind the cursor.",
+     FIELD(queue.pending_bytes, READ_UINT)},
+    {"queue_disk_bytes", "", "gauge", "Bytes of the queue's files.",
+     FIELD(queue.log.bytes_on_disk, READ_UINT)},
+    {"queue_max_bytes", "", "gauge", "Bound of queue_disk_bytes.",
+     FIELD(queue.max_bytes, READ_UINT)},
+    {"queue_refusing", "", "gauge", "1 while transactions are refused.",
+     FIELD(refusing, READ_BOOL)},
+    {"queue_commits_total", "", "counter", "Group commits, since the start.",
+     FIELD(queue.log.rounds, READ_UINT)},
+    {"queue_committed_transactions_total", "", "counter", "Transactions made durable.",
+     FIELD(queue.log.committed, READ_UINT)},
+    {"queue_commit_failures_total", "", "counter", "Group commits that failed.",
+     FIELD(queue.log.failures, READ_UINT)},
+    {"queue_sync_seconds_total", "", "counter", "Time spent in fdatasync.",
+     FIELD(queue.log.sync_us, READ_SECONDS_US)},
+    {"queue_syncs_total", "", "counter", "Calls of fdatasync.", FIELD(queue.log.syncs, READ_UINT)},
+    {"queue_damaged_bytes", "", "gauge", "Bytes of log found damaged at the start.",
+     FIELD(queue.log.damaged_bytes, READ_UINT)},
+    {"store_up", "", "gauge", "1 while the store takes what is forwarded.",
+     FIELD(forward.store, READ_STORE_UP)},
+    {"store_batches_total", "", "counter", "Batches stored.", FIELD(forward.batches, READ_UINT)},
+    {"store_rows_total", "", "counter", "Rows stored.", FIELD(forward.rows, READ_UINT)},
+    {"store_transactions_total", "", "counter", "Transactions stored.",
+     FIELD(forward.transactions, READ_UINT)},
+    {"store_refusals_total", "", "counter", "Transactions that the store refused.",
+     FIELD(forward.refusals, READ_UINT)},
+    {"store_errors_total", "", "counter", "Attempts that found the store not there.",
+     FIELD(forward.errors, READ_UINT)},
+    {"store_conflicts_total", "", "counter", "Attempts that found the cursor elsewhere.",
+     FIELD(forward.conflicts, READ_UINT)},
+    {"http_connections", "", "gauge", "Open connections.", FIELD(http.connections, READ_UINT)},
+    {"http_connections_total", "", "counter", "Connections taken.",
+     FIELD(http.accepted, READ_UINT)},
+    {"http_requests_total", "", "counter", "Requests read.", FIELD(http.requests, READ_UINT)},
+    {"http_responses_total", "{class=\"2xx\"}", "counter", "Answers by class.",
+     FIELD(http.status[2], READ_UINT)},
+    {"http_responses_total", "{class=\"4xx\"}", NULL, NULL, FIELD(http.status[4], READ_UINT)},
+    {"http_responses_total", "{class=\"5xx\"}", NULL, NULL, FIELD(http.status[5], READ_UINT)},
+    {"http_timeouts_total", "", "counter", "Connections cut for being slow.",
+     FIELD(http.timeouts, READ_UINT)},
+    {"token_checks_total", "{cache=\"hit\"}", "counter", "Tokens checked.",
+     FIELD(tokens.hits, READ_UINT)},
+    {"token_checks_total", "{cache=\"miss\"}", NULL, NULL, FIELD(tokens.misses, READ_UINT)},
+    {"token_refusals_total", "", "counter", "Requests without a good token.",
+     FIELD(tokens.refused, READ_UINT)},
+};
+
+static uint64_t counted(const atomic_uint_fast64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static void take_readings(struct api *api, struct readings *readings)
+{
+    const struct api_view *view = &api->options.view;
+
+    *readings = (struct readings){
+        .counts = api_counts(view),
+        .queue = queue_status(view->queue),
+        .forward = forward_status(view->forward),
+        .http = http_stats(api->server),
+        .uptime = (double)(clock_wall_us() - view->started_us) / 1e6,
+        .refusing = queue_refusing(view->queue, NULL),
+    };
+    for (unsigned i = 0; i < api->options.loops; i++) {
+        struct loop *loop = atomic_load(&api->loops[i]);
+        struct auth_stats tokens;
+
+        if (loop == NULL)
+            continue;
+        tokens = auth_cache_stats(loop->tokens);
+        readings->tokens.hits += tokens.hits;
+        readings->tokens.misses += tokens.misses;
+        readings->tokens.refused += tokens.refused;
+        readings->accepted += counted(&loop->counters.accepted);
+        readings->rejected += counted(&loop->counters.rejected);
+        readings->datapoints += counted(&loop->counters.datapoints);
+        readings->refused += counted(&loop->counters.refused);
+    }
+}
+
+static void write_metric(struct buf *out, const struct metric *metric,
+                         const struct readings *readings)
+{
+    const char *at = (const char *)readings + metric->offset;
+
+    if (metric->type != NULL)
+        buf_printf(out, "# HELP labs_analytics_%s %s\n# TYPE labs_analytics_%s %s\n", metric->name,
+                   metric->help, metric->name, metric->type);
+    buf_printf(out, "labs_analytics_%s%s ", metric->name, metric->labels);
+    switch (metric->read) {
+    case READ_UINT:
+        buf_printf(out, "%" PRIu64 "\n", *(const uint64_t *)at);
+        break;
+    case READ_BOOL:
+        buf_printf(out, "%d\n", *(const bool *)at);
+        break;
+    case READ_SECONDS_US:
+        buf_printf(out, "%.6f\n", (double)*(const uint64_t *)at / 1e6);
+        break;
+    case READ_DOUBLE:
+        buf_printf(out, "%.3f\n", *(const double *)at);
+        break;
+    case READ_STORE_UP:
+        buf_printf(out, "%d\n", *(const enum forward_store *)at == FORWARD_UP);
+        break;
+    }
+}
+
+void handle_metrics(struct http_request *request, void *arg)
+{
+    struct api *api = arg;
+    struct loop *loop = loop_of(request);
+    struct readings readings;
+
+    take_readings(api, &readings);
+    loop->out.len = 0;
+    for (size_t i = 0; i < sizeof metrics / sizeof *metrics; i++)
+        write_metric(&loop->out, &metrics[i], &readings);
+    http_respond_as(request, 200, "text/plain; version=0.0.4; charset=utf-8", NULL,
+                    buf_slice(&loop->out));
+}

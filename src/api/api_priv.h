@@ -1,0 +1,112 @@
+/*
+ * What the endpoints share: one context a loop, one kind of waiting request, the readers.
+ */
+#ifndef API_PRIV_H
+#define API_PRIV_H
+
+#include "api/api.h"
+
+#include "ingest/ingest.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { MAX_LOOPS = 64, RETRY_AFTER_S = 2 };
+
+/* Counted on the loops, read by /metrics. */
+struct api_counters {
+    atomic_uint_fast64_t accepted, rejected, datapoints, refused, body_bytes;
+};
+
+struct waiter;
+
+/* One HTTP loop's own. */
+struct loop {
+    struct api *api;
+    struct http_loop *http;
+    struct wal_producer *producer;
+    struct ingest *ingest;
+    struct auth_cache *tokens;
+    struct waiter *free; /* waiters to use again */
+    struct buf out;      /* the answer that is being written */
+    unsigned jobs;       /* given to the readers and not yet answered */
+    struct api_counters counters;
+};
+
+/* A request of POST that waits for its records to be durable. */
+struct waiter {
+    struct wal_ticket ticket;
+    struct waiter *next;
+    struct loop *loop;
+    struct http_request *request;
+    uint32_t transactions; /* accepted and rejected */
+    struct buf rejected;   /* of many: u32 index, u32 length, JSON of the error; repeated */
+    uint32_t rejections;
+};
+
+/* api_wait.c */
+struct waiter *waiter_take(struct loop *loop, struct http_request *request);
+void waiter_give_back(struct waiter *waiter);
+
+/* api_check.c: who asks. False when the request has been answered with a refusal. */
+bool check_token(struct loop *loop, struct http_request *request,
+                 const struct auth_claims **ret_claims);
+bool check_admin(struct loop *loop, struct http_request *request);
+/* Media type without parameters, compared without case. */
+bool media_is(struct slice header, const char *media_type);
+/* 503 with Retry-After, for errors of the queue. */
+void respond_refused(struct loop *loop, struct http_request *request, const struct err *err);
+
+/* api_read.c, the readers: `run` fills `out` on a reader's thread, and returns the HTTP
+ * status; the answer goes out on the loop. */
+struct job {
+    struct mail mail;
+    struct job *next;
+    struct loop *loop;
+    struct http_request *request;
+    int (*run)(struct job *job, const struct api_view *view);
+    char id[64]; /* what the path names; "" if nothing */
+    size_t id_len;
+    unsigned limit;
+    enum api_list which;
+    bool has_after;
+    struct buf out;
+    int status;
+};
+
+struct readers;
+MUST_CHECK int readers_open(struct api *api, struct readers **ret, struct err *err);
+void readers_close(struct readers *readers); /* after all loops have stopped */
+/* Makes what waits for a store fail soon; for the end. Any thread. */
+void readers_interrupt(struct readers *readers);
+/* Takes the job (made by job_new()); answers 503 if too many wait. */
+void readers_ask(struct readers *readers, struct job *job);
+struct job *job_new(struct loop *loop, struct http_request *request,
+                    int (*run)(struct job *job, const struct api_view *view));
+
+struct api {
+    struct api_options options;
+    struct readers *readers;
+    struct http_server *server;
+    _Atomic(struct loop *) loops[MAX_LOOPS];
+};
+
+/* Handlers. */
+void handle_analytics(struct http_request *request, void *arg);
+void handle_transactions(struct http_request *request, void *arg);
+void handle_transaction_get(struct http_request *request, void *arg);
+void handle_transaction_list(struct http_request *request, void *arg);
+void handle_transaction_retry(struct http_request *request, void *arg);
+void handle_transaction_discard(struct http_request *request, void *arg);
+void handle_deliveries(struct http_request *request, void *arg);
+void handle_status(struct http_request *request, void *arg);
+void handle_live(struct http_request *request, void *arg);
+void handle_ready(struct http_request *request, void *arg);
+void handle_metrics(struct http_request *request, void *arg);
+
+static inline struct loop *loop_of(struct http_request *request)
+{
+    return http_loop_arg(http_request_loop(request));
+}
+
+#endif

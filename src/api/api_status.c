@@ -1,0 +1,98 @@
+/*
+ * The whole in figures. They always add up: accepted = uncompleted + successful + failed,
+ * where a discarded transaction is no longer counted as accepted (it stands on its own).
+ */
+#include "api/api.h"
+
+#include "api/api_counts.h"
+
+#include "base/clock.h"
+#include "json/json.h"
+
+#include <inttypes.h>
+
+struct api_counts api_counts(const struct api_view *view)
+{
+    struct ledger_counts ledger = ledger_counts(view->ledger);
+    struct queue_status queue = queue_status(view->queue);
+    uint64_t ahead = view->forward != NULL ? forward_status(view->forward).ahead : 0;
+    struct api_counts counts = {.discarded = ledger.discarded};
+
+    /* A refused transaction that the cursor has yet to pass is still one of the pending. */
+    counts.failed = ledger.failed > ahead ? ledger.failed - ahead : 0;
+    counts.uncompleted = queue.pending_transactions + ledger.retrying;
+    counts.accepted = queue.accepted > ledger.discarded ? queue.accepted - ledger.discarded : 0;
+    if (counts.uncompleted + counts.failed > counts.accepted)
+        counts.failed = counts.accepted > counts.uncompleted
+                            ? counts.accepted - counts.uncompleted
+                            : 0; /* caught between two steps of one refusal */
+    if (counts.uncompleted > counts.accepted)
+        counts.accepted = counts.uncompleted;
+    counts.successful = counts.accepted - counts.uncompleted - counts.failed;
+    return counts;
+}
+
+static void write_queue(const struct api_view *view, struct buf *out)
+{
+    struct queue_status queue = queue_status(view->queue);
+    int64_t oldest = 0;
+    int64_t age = 0;
+
+    if (queue_oldest(view->queue, &oldest, NULL) == 0)
+        age = clock_wall_us() - oldest;
+    buf_printf(out,
+               "\"queue\":{\"pending_transactions\":%" PRIu64 ",\"pending_bytes\":%" PRIu64
+               ",\"oldest_pending_age_s\":",
+               queue.pending_transactions, queue.pending_bytes);
+    json_write_seconds(out, age > 0 ? age : 0);
+    buf_printf(out, ",\"max_bytes\":%" PRIu64 ",\"bytes_on_disk\":%" PRIu64 "}", queue.max_bytes,
+               queue.log.bytes_on_disk);
+}
+
+static void write_store(const struct api_view *view, struct buf *out)
+{
+    struct forward_status forward = {.store = FORWARD_DOWN};
+    char when[CLOCK_TEXT_SIZE];
+
+    if (view->forward != NULL)
+        forward = forward_status(view->forward);
+    buf_append_text(out, ",\"store\":{\"kind\":");
+    json_write_string(out, slice_of(view->store_kind));
+    buf_printf(out,
+               ",\"state\":\"%s\",\"last_error\":", forward.store == FORWARD_UP ? "up" : "down");
+    json_write_string(out, forward.last_error[0] != '\0' ? slice_of(forward.last_error)
+                                                         : (struct slice){0});
+    buf_append_text(out, ",\"last_commit_at\":");
+    if (forward.last_commit_us != 0) {
+        clock_format(when, forward.last_commit_us);
+        json_write_string(out, slice_of(when));
+    } else {
+        buf_append_text(out, "null");
+    }
+    buf_append_char(out, '}');
+}
+
+int api_write_status(const struct api_view *view, struct buf *out, struct err *err)
+{
+    struct api_counts counts = api_counts(view);
+    struct err reason;
+
+    (void)err;
+    buf_printf(out, "{\"node\":\"%s\",\"version\":\"%s\",\"running\":%s,\"uptime_s\":",
+               queue_node(view->queue), LABS_VERSION, view->started_us != 0 ? "true" : "false");
+    json_write_seconds(out, view->started_us != 0 ? clock_wall_us() - view->started_us : 0);
+    buf_append_text(out, ",\"refusing\":");
+    if (queue_refusing(view->queue, &reason))
+        json_write_string(out, slice_of(reason.text));
+    else
+        buf_append_text(out, "null");
+    buf_append_char(out, ',');
+    write_queue(view, out);
+    write_store(view, out);
+    buf_printf(out,
+               ",\"transactions\":{\"accepted\":%" PRIu64 ",\"uncompleted\":%" PRIu64
+               ",\"successful\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"discarded\":%" PRIu64 "}}",
+               counts.accepted, counts.uncompleted, counts.successful, counts.failed,
+               counts.discarded);
+    return 0;
+}

@@ -1,0 +1,44 @@
+/*
+ * Wiring: which rooms there are and in which order they start and stop. The only room that
+ * knows everyone, and, with cli, the only one that prints, exits and reads the environment.
+ */
+#ifndef APP_APP_H
+#define APP_APP_H
+
+#include "api/api.h"
+#include "base/err.h"
+#include "config/config.h"
+
+/* Runs the engine in the foreground until SIGTERM or SIGINT. 0 after an orderly stop. */
+MUST_CHECK int app_serve(const struct config *config, struct err *err);
+
+/*
+ * The data directory: made if it is not there, and locked, so that one process at a time
+ * works on it. The lock file holds the addresses of the engine that has it.
+ */
+struct app_dir {
+    int lock;            /* descriptor of <data_dir>/lock; closing it unlocks */
+    char addresses[512]; /* of the running engine when it is taken */
+};
+
+/* ERR_BUSY if another process has it (then ret->addresses is filled); ERR_NOT_FOUND if it is
+ * not there and `make` is false. */
+MUST_CHECK int app_dir_open(const char *data_dir, bool make, struct app_dir *ret, struct err *err);
+MUST_CHECK int app_dir_announce(struct app_dir *dir, const char *addresses, struct err *err);
+void app_dir_close(struct app_dir *dir);
+
+/* Queue and ledger of a data directory that no engine runs on, to look at and to mark failed
+ * transactions. */
+struct app_offline {
+    struct app_dir dir;
+    struct txn_products *products;
+    struct ledger *ledger;
+    struct queue *queue;
+    struct api_view view;
+    struct wal_recovery recovery; /* what reading the log found */
+};
+MUST_CHECK int app_offline_open(const struct config *config, struct app_offline *ret,
+                                struct err *err);
+void app_offline_close(struct app_offline *offline);
+
+#endif

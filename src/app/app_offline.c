@@ -1,0 +1,57 @@
+/*
+ * Looking at a data directory while no engine runs on it. The log is opened read-only; the
+ * ledger may be written, to mark failed transactions.
+ */
+#include "app/app.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+static int open_rooms(const struct config *config, struct app_offline *offline, struct err *err)
+{
+    struct queue_options queue = {
+        .data_dir = config->data_dir,
+        .segment_bytes = config->segment_bytes,
+        .max_bytes = config->queue_max_bytes,
+        .read_only = true,
+    };
+    char path[4160];
+    int code;
+
+    snprintf(path, sizeof path, "%s/ledger.db", config->data_dir);
+    if (access(path, F_OK) < 0)
+        return err_set(err, ERR_NOT_FOUND, "%s is no data directory of an engine",
+                       config->data_dir);
+    if ((code = txn_products_open(config->products, &offline->products, err)) != 0 ||
+        (code = ledger_open(path, config->deliveries_kept, &offline->ledger, err)) != 0 ||
+        (code = ledger_cursor(offline->ledger, &queue.cursor, err)) != 0 ||
+        (code = queue_open(&queue, &offline->queue, &offline->recovery, err)) != 0)
+        return code;
+    offline->view = (struct api_view){
+        .queue = offline->queue,
+        .ledger = offline->ledger,
+        .products = offline->products,
+        .store_kind = strncmp(config->database_url, "sqlite", 6) == 0 ? "sqlite" : "postgres",
+    };
+    return 0;
+}
+
+int app_offline_open(const struct config *config, struct app_offline *ret, struct err *err)
+{
+    struct app_offline offline = {0};
+    int code = app_dir_open(config->data_dir, false, &offline.dir, err);
+
+    if (code == 0 && (code = open_rooms(config, &offline, err)) != 0)
+        app_offline_close(&offline);
+    if (code == 0 || code == ERR_BUSY)
+        *ret = offline;
+    return code;
+}
+
+void app_offline_close(struct app_offline *offline)
+{
+    queue_close(offline->queue);
+    ledger_close(offline->ledger);
+    txn_products_close(offline->products);
+    app_dir_close(&offline->dir);
+}

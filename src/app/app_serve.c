@@ -1,0 +1,232 @@
+/*
+ * The engine's life. Up: data directory, keys, ledger, queue (recovery), forwarder, HTTP.
+ * Down, on SIGTERM or SIGINT, in reverse: no new work, what is in flight is finished, the
+ * queue is forwarded for a while, everything closes. A failing step undoes those before it.
+ */
+#include "app/app.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FINISH_MS = 10000 }; /* for requests in flight at the end */
+
+struct engine {
+    const struct config *config;
+    int64_t started_us;
+    struct app_dir dir;
+    struct txn_products *products;
+    struct auth *auth;
+    struct ledger *ledger;
+    struct queue *queue;
+    struct forward *forward;
+    struct api *api;
+    struct http_server *server;
+};
+
+static bool is_loopback(const char *address)
+{
+    return strncmp(address, "127.", 4) == 0 || strncmp(address, "[::1]:", 6) == 0 ||
+           strncmp(address, "localhost:", 10) == 0;
+}
+
+/* The development issuer signs for whoever can read this machine's files: loopback only. */
+static int check_environment(const struct config *config, struct err *err)
+{
+    if (config->environment == CONFIG_PRODUCTION)
+        return err_set(err, ERR_INVALID,
+                       "ENVIRONMENT=PRODUCTION: needs the key set of an identity provider "
+                       "(JWKS_URL), which this version does not read yet");
+    for (const char *at = config->listen; *at != '\0'; at += strcspn(at, ",")) {
+        at += strspn(at, ", ");
+        if (*at != '\0' && !is_loopback(at))
+            return err_set(err, ERR_INVALID,
+                           "LISTEN=%s: the development issuer serves loopback addresses only",
+                           config->listen);
+    }
+    return 0;
+}
+
+static int open_auth(struct engine *engine, struct err *err)
+{
+    struct auth_issuer *issuer;
+    struct auth_keys *keys = NULL;
+    int code = auth_open(engine->config->allowed_urns, &engine->auth, err);
+
+    if (code != 0 || (code = auth_issuer_open(engine->config->data_dir, &issuer, err)) != 0)
+        return code;
+    if ((code = auth_issuer_keys(issuer, &keys, err)) == 0)
+        auth_use_keys(engine->auth, keys);
+    auth_issuer_close(issuer);
+    return code;
+}
+
+static void log_recovery(const struct wal_recovery *recovery, const struct queue *queue)
+{
+    log_info("app", "node %s: %" PRIu64 " transactions in %" PRIu64 " segments read in %.3f s",
+             queue_node(queue), recovery->records, recovery->segments,
+             (double)recovery->duration_us / 1e6);
+    if (recovery->cut_bytes > 0)
+        log_warning("app", "%" PRIu64 " bytes of an unfinished write were cut off the queue's end",
+                    recovery->cut_bytes);
+}
+
+static int open_queue(struct engine *engine, struct err *err)
+{
+    const struct config *config = engine->config;
+    struct queue_options options = {
+        .data_dir = config->data_dir,
+        .segment_bytes = config->segment_bytes,
+        .max_bytes = config->queue_max_bytes,
+        .sync = config->durability == CONFIG_FSYNC,
+        .dedup_ids = config->dedup_ids,
+    };
+    struct wal_recovery recovery;
+    char path[4160];
+    int code;
+
+    snprintf(path, sizeof path, "%s/ledger.db", config->data_dir);
+    if ((code = ledger_open(path, config->deliveries_kept, &engine->ledger, err)) != 0 ||
+        (code = ledger_cursor(engine->ledger, &options.cursor, err)) != 0 ||
+        (code = queue_open(&options, &engine->queue, &recovery, err)) != 0)
+        return code;
+    log_recovery(&recovery, engine->queue);
+    return 0;
+}
+
+static int start_forward(struct engine *engine, struct err *err)
+{
+    const struct config *config = engine->config;
+    struct forward_options options = {
+        .queue = engine->queue,
+        .ledger = engine->ledger,
+        .products = engine->products,
+        .store_url = config->database_url,
+        .store_timeout_ms = (int64_t)config->store_timeout,
+        .batch_rows = config->forward_batch_rows,
+        .batch_bytes = config->forward_batch_bytes,
+        .batch_age_ms = (int64_t)config->forward_batch_age,
+        .retry_min_ms = (int64_t)config->forward_retry_min,
+        .retry_max_ms = (int64_t)config->forward_retry_max,
+    };
+
+    return forward_start(&options, &engine->forward, err);
+}
+
+static int start_http(struct engine *engine, struct err *err)
+{
+    const struct config *config = engine->config;
+    struct api_options api = {
+        .view = {.queue = engine->queue,
+                 .ledger = engine->ledger,
+                 .products = engine->products,
+                 .forward = engine->forward,
+                 .store_kind = forward_status(engine->forward).kind,
+                 .started_us = engine->started_us},
+        .auth = engine->auth,
+        .store_url = config->database_url,
+        .store_timeout_ms = (int64_t)config->store_timeout,
+        .max_body = config->max_body_bytes,
+        .commit_max_bytes = config->commit_max_bytes,
+        .token_cache = config->token_cache,
+        .readers = (unsigned)config->readers,
+        .loops = (unsigned)config->workers,
+    };
+    struct http_options http = {
+        .listen = config->listen,
+        .loops = (unsigned)config->workers,
+        .max_body = config->max_body_bytes,
+        .max_connections = (unsigned)config->max_connections,
+        .header_timeout_ms = (int64_t)config->header_timeout,
+        .body_timeout_ms = (int64_t)config->body_timeout,
+        .idle_timeout_ms = (int64_t)config->idle_timeout,
+    };
+    int code;
+
+    if ((code = api_open(&api, &engine->api, err)) != 0)
+        return code;
+    api_bind(engine->api, &http);
+    if ((code = http_open(&http, &engine->server, err)) != 0)
+        return code;
+    api_set_server(engine->api, engine->server);
+    if ((code = app_dir_announce(&engine->dir, http_addresses(engine->server), err)) != 0)
+        return code;
+    return http_start(engine->server, err);
+}
+
+static int start(struct engine *engine, struct err *err)
+{
+    const struct config *config = engine->config;
+    int code;
+
+    if ((code = check_environment(config, err)) != 0 ||
+        (code = txn_products_open(config->products, &engine->products, err)) != 0 ||
+        (code = app_dir_open(config->data_dir, true, &engine->dir, err)) != 0 ||
+        (code = open_auth(engine, err)) != 0 || (code = open_queue(engine, err)) != 0 ||
+        (code = start_forward(engine, err)) != 0)
+        return code;
+    return start_http(engine, err);
+}
+
+static void stop(struct engine *engine, bool served)
+{
+    if (engine->server != NULL) {
+        if (served)
+            http_stop(engine->server, FINISH_MS);
+        http_close(engine->server);
+    }
+    api_close(engine->api);
+    forward_stop(engine->forward, served ? (int64_t)engine->config->shutdown_timeout : 0);
+    queue_close(engine->queue);
+    ledger_close(engine->ledger);
+    auth_close(engine->auth);
+    txn_products_close(engine->products);
+    app_dir_close(&engine->dir);
+}
+
+/* Until somebody wants the end. */
+static void wait_for_end(const sigset_t *signals)
+{
+    int number = 0;
+
+    do {
+        if (sigwait(signals, &number) != 0)
+            continue;
+    } while (number == SIGHUP); /* nothing to reload yet */
+    log_info("app", "%s: stopping", number == SIGINT ? "SIGINT" : "SIGTERM");
+}
+
+int app_serve(const struct config *config, struct err *err)
+{
+    struct engine engine = {.config = config, .started_us = clock_wall_us(), .dir = {.lock = -1}};
+    struct buf url = {0};
+    sigset_t signals;
+    int code;
+
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* every thread inherits it */
+
+    code = start(&engine, err);
+    if (code == 0) {
+        config_redacted_url(config->database_url, &url);
+        buf_append_char(&url, '\0');
+        log_info("app", "labs-analytics %s listening on %s, store %s", LABS_VERSION,
+                 http_addresses(engine.server), url.data);
+        buf_free(&url);
+        wait_for_end(&signals);
+    }
+    stop(&engine, code == 0);
+    if (code == 0)
+        log_info("app", "stopped");
+    return code;
+}

@@ -1,0 +1,163 @@
+/*
+ * The table of commands, the flags that are theirs, and the way in.
+ */
+#include "cli/cli.h"
+
+#include "cli/cli_priv.h"
+
+#include "base/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct command commands[] = {
+    {"serve", "", "run the engine in the foreground", 0, command_serve},
+    {"token", "[--urn U] [--ttl D]", "mint a token of the development issuer", 0, command_token},
+    {"status", "[--json]", "queue, store and transaction counts", 0, command_status},
+    {"transactions", "list|show|retry|discard [ID]",
+     "the transaction log: list [--status failed|uncompleted] [--limit N] [--after ID], "
+     "show ID, retry ID|--all, discard ID",
+     2, command_transactions},
+    {"migrate", "[--status]", "schema migrations of the store", 0, command_migrate},
+    {"verify", "[DIR]", "offline check of the queue on disk", 1, command_verify},
+    {"config", "[--markdown]", "every option: value, source, help", 0, command_config},
+};
+
+int cli_failed(const struct err *err)
+{
+    fprintf(stderr, "labs-analytics: %s\n", err->text);
+    return EXIT_FAILED;
+}
+
+int cli_usage(const char *fmt, ...)
+{
+    va_list args;
+
+    fputs("labs-analytics: ", stderr);
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputs(" (see labs-analytics --help)\n", stderr);
+    return EXIT_USAGE;
+}
+
+static int help(void)
+{
+    struct buf options = {0};
+
+    printf("labs-analytics %s: takes analytics transactions, keeps them, stores them once\n\n",
+           LABS_VERSION);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        printf("  labs-analytics %-13s %s\n      %s\n", commands[i].name, commands[i].words,
+               commands[i].help);
+    puts("  labs-analytics --help | --version\n");
+    config_help(&options);
+    fwrite(options.data, 1, options.len, stdout);
+    buf_free(&options);
+    return EXIT_DONE;
+}
+
+static void drop_words(struct cli *cli, int at, int count)
+{
+    cli->argc -= count;
+    memmove(cli->argv + at, cli->argv + at + count,
+            (size_t)(cli->argc - at + 1) * sizeof *cli->argv);
+}
+
+/* Takes "--name value" or "--name=value" out of the words; false for a missing value. */
+static bool take_value(struct cli *cli, const char *flag, const char **ret)
+{
+    size_t len = strlen(flag);
+
+    for (int i = 1; i < cli->argc; i++) {
+        if (strncmp(cli->argv[i], flag, len) != 0)
+            continue;
+        if (cli->argv[i][len] == '=') {
+            *ret = cli->argv[i] + len + 1;
+            drop_words(cli, i, 1);
+            return true;
+        }
+        if (cli->argv[i][len] == '\0') {
+            if (i + 1 >= cli->argc)
+                return false;
+            *ret = cli->argv[i + 1];
+            drop_words(cli, i, 2);
+            return true;
+        }
+    }
+    return true;
+}
+
+static bool take_switch(struct cli *cli, const char *flag)
+{
+    for (int i = 1; i < cli->argc; i++) {
+        if (strcmp(cli->argv[i], flag) == 0) {
+            drop_words(cli, i, 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Which flags a command has besides the options. */
+static int take_own_flags(struct cli *cli, const struct command *command)
+{
+    bool good = true;
+
+    if (command->run == command_token)
+        good = take_value(cli, "--urn", &cli->urn) && take_value(cli, "--ttl", &cli->ttl);
+    if (command->run == command_transactions) {
+        good = take_value(cli, "--status", &cli->status) &&
+               take_value(cli, "--limit", &cli->limit) && take_value(cli, "--after", &cli->after);
+        cli->all = take_switch(cli, "--all");
+    }
+    if (command->run == command_migrate && take_switch(cli, "--status"))
+        cli->status = "";
+    if (command->run == command_status || command->run == command_transactions)
+        cli->json = take_switch(cli, "--json");
+    if (command->run == command_config)
+        cli->markdown = take_switch(cli, "--markdown");
+    return good ? 0 : cli_usage("a flag of %s needs a value", command->name);
+}
+
+static int run(struct cli *cli, const struct command *command, char *const *environment)
+{
+    struct err err;
+    int code = take_own_flags(cli, command);
+
+    if (code != 0)
+        return code;
+    if (config_load(&cli->config, &cli->argc, cli->argv, environment, ".env", &err) != 0) {
+        fprintf(stderr, "labs-analytics: %s\n", err.text);
+        return EXIT_USAGE;
+    }
+    log_open((enum log_level)cli->config.log_level, cli->config.log_format == CONFIG_JSON);
+    if (cli->argc - 1 > command->max_words)
+        code = cli_usage("%s: do not know what to do with \"%s\"", command->name,
+                         cli->argv[command->max_words + 1]);
+    else
+        code = command->run(cli);
+    config_free(&cli->config);
+    return code;
+}
+
+int cli_main(int argc, char **argv, char *const *environment)
+{
+    struct cli cli = {.argc = argc - 1, .argv = argv + 1};
+
+    if (argc < 2)
+        return cli_usage("which command?");
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0)
+        return help();
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("labs-analytics %s\n", LABS_VERSION);
+        return EXIT_DONE;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return run(&cli, &commands[i], environment);
+    }
+    return cli_usage("there is no command \"%s\"", argv[1]);
+}

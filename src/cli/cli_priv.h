@@ -1,0 +1,74 @@
+/*
+ * What the commands share: their table's row, flags of their own, where answers come from,
+ * and how they are shown.
+ */
+#ifndef CLI_PRIV_H
+#define CLI_PRIV_H
+
+#include "app/app.h"
+#include "base/buf.h"
+#include "config/config.h"
+
+#include <stdbool.h>
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+/* What a command is given: the options, and what is left of the words behind its name. */
+struct cli {
+    struct config config;
+    int argc;
+    char **argv;
+    /* Flags that are a command's own. */
+    const char *urn, *ttl, *status, *limit, *after;
+    bool json, markdown, all;
+};
+
+struct command {
+    const char *name;
+    const char *words; /* what follows the name in the usage line */
+    const char *help;
+    int max_words;
+    int (*run)(struct cli *cli);
+};
+
+/* One line on stderr; return the exit code of the name. */
+int cli_failed(const struct err *err);
+int cli_usage(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+int command_serve(struct cli *cli);
+int command_token(struct cli *cli);
+int command_status(struct cli *cli);
+int command_transactions(struct cli *cli);
+int command_migrate(struct cli *cli);
+int command_verify(struct cli *cli);
+int command_config(struct cli *cli);
+
+/* cli_source.c: a running engine over HTTP if there is one, else the data directory. */
+struct source {
+    struct cli *cli;
+    bool online;
+    struct app_offline offline;
+    char address[128];
+    struct buf token;
+};
+MUST_CHECK int source_open(struct cli *cli, struct source *ret, struct err *err);
+void source_close(struct source *source);
+MUST_CHECK int source_status(struct source *source, struct buf *out, struct err *err);
+MUST_CHECK int source_list(struct source *source, struct buf *out, struct err *err);
+MUST_CHECK int source_show(struct source *source, const char *id, struct buf *out, struct err *err);
+MUST_CHECK int source_retry(struct source *source, const char *id, struct buf *out,
+                            struct err *err);
+MUST_CHECK int source_discard(struct source *source, const char *id, struct buf *out,
+                              struct err *err);
+
+/* cli_fetch.c: one request to the engine at `address`. Anything but a 2xx is an error with the
+ * answer's `detail` as words. */
+MUST_CHECK int fetch(const char *method, const char *address, const char *path, const char *token,
+                     struct buf *out, struct err *err);
+
+/* cli_show.c: JSON for people, to stdout. */
+void show_json(const struct buf *json);   /* as it is, and a newline */
+void show_fields(const struct buf *json); /* name: value, a line each */
+void show_table(const struct buf *json, const char *list, const char *const *columns);
+
+#endif

@@ -1,0 +1,134 @@
+/*
+ * Where a command's answer comes from: the engine that holds the data directory's lock, asked
+ * over HTTP with a token of the development issuer; or the directory itself.
+ */
+#include "cli/cli_priv.h"
+
+#include "auth/auth.h"
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TOKEN_TTL_S = 60 };
+
+static int make_token(struct source *source, struct err *err)
+{
+    struct auth_issuer *issuer;
+    int code = auth_issuer_open(source->cli->config.data_dir, &issuer, err);
+
+    if (code != 0)
+        return code;
+    code = auth_issuer_sign(issuer, "urn:pennlabs:command-line", clock_wall_us(), TOKEN_TTL_S,
+                            &source->token, err);
+    buf_append_char(&source->token, '\0');
+    auth_issuer_close(issuer);
+    return code;
+}
+
+int source_open(struct cli *cli, struct source *ret, struct err *err)
+{
+    struct source source = {.cli = cli};
+    int code = app_offline_open(&cli->config, &source.offline, err);
+
+    if (code == ERR_NOT_FOUND)
+        return err_set(err, code, "%s is no data directory of an engine", cli->config.data_dir);
+    if (code == ERR_BUSY) {
+        source.online = true;
+        snprintf(source.address, sizeof source.address, "%.*s",
+                 (int)strcspn(source.offline.dir.addresses, ","), source.offline.dir.addresses);
+        if (source.address[0] == '\0')
+            return err_set(err, ERR_BUSY, "the engine on %s is just starting: try again",
+                           cli->config.data_dir);
+        code = make_token(&source, err);
+    }
+    if (code == 0)
+        *ret = source;
+    else
+        buf_free(&source.token);
+    return code;
+}
+
+void source_close(struct source *source)
+{
+    if (!source->online)
+        app_offline_close(&source->offline);
+    buf_free(&source->token);
+}
+
+static int get(struct source *source, const char *method, const char *path, struct buf *out,
+               struct err *err)
+{
+    return fetch(method, source->address, path, source->token.data, out, err);
+}
+
+int source_status(struct source *source, struct buf *out, struct err *err)
+{
+    if (source->online)
+        return get(source, "GET", "/v1/status", out, err);
+    return api_write_status(&source->offline.view, out, err);
+}
+
+int source_list(struct source *source, struct buf *out, struct err *err)
+{
+    const struct cli *cli = source->cli;
+    const char *status = cli->status != NULL ? cli->status : "failed";
+    unsigned limit = cli->limit != NULL ? (unsigned)atoi(cli->limit) : 100;
+    char path[256];
+
+    if (!source->online)
+        return api_write_transactions(&source->offline.view,
+                                      strcmp(status, "failed") == 0 ? API_FAILED : API_UNCOMPLETED,
+                                      slice_of(cli->after), limit, out, err);
+    if (cli->after != NULL && strlen(cli->after) != TXN_ID_SIZE - 1)
+        return err_set(err, ERR_INVALID, "--after: must be the id of a transaction");
+    snprintf(path, sizeof path, "/v1/transactions?status=%s&limit=%u%s%s", status, limit,
+             cli->after != NULL ? "&after=" : "", cli->after != NULL ? cli->after : "");
+    return get(source, "GET", path, out, err);
+}
+
+/* Ids go into a path as they are only if they can be ids. */
+static int path_of(const char *id, const char *tail, char *out, size_t size, struct err *err)
+{
+    char node[TXN_NODE_SIZE];
+    uint64_t position;
+
+    if (!txn_id_parse(slice_of(id), node, &position))
+        return err_set(err, ERR_NOT_FOUND, "\"%s\" is no id of a transaction", id);
+    snprintf(out, size, "/v1/transactions/%s%s", id, tail);
+    return 0;
+}
+
+int source_show(struct source *source, const char *id, struct buf *out, struct err *err)
+{
+    char path[128];
+
+    if (!source->online)
+        return api_write_transaction(&source->offline.view, slice_of(id), out, err);
+    if (path_of(id, "", path, sizeof path, err) != 0)
+        return err->code;
+    return get(source, "GET", path, out, err);
+}
+
+int source_retry(struct source *source, const char *id, struct buf *out, struct err *err)
+{
+    char path[128];
+
+    if (!source->online)
+        return api_retry(&source->offline.view, slice_of(id), out, err);
+    if (path_of(id, "/retry", path, sizeof path, err) != 0)
+        return err->code;
+    return get(source, "POST", path, out, err);
+}
+
+int source_discard(struct source *source, const char *id, struct buf *out, struct err *err)
+{
+    char path[128];
+
+    if (!source->online)
+        return api_discard(&source->offline.view, slice_of(id), out, err);
+    if (path_of(id, "", path, sizeof path, err) != 0)
+        return err->code;
+    return get(source, "DELETE", path, out, err);
+}

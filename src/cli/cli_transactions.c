@@ -1,0 +1,141 @@
+/*
+ * The transaction log from the shell: list, show, retry, discard.
+ */
+#include "cli/cli_priv.h"
+
+#include "base/mem.h"
+#include "json/json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef int each(struct source *source, const char *id, struct buf *out, struct err *err);
+
+static int list(struct cli *cli, struct source *source, struct buf *out, struct err *err)
+{
+    static const char *const columns[] = {"id",         "status",   "product", "received_at",
+                                          "datapoints", "attempts", "error",   NULL};
+    int code = source_list(source, out, err);
+
+    if (code == 0 && cli->json)
+        show_json(out);
+    else if (code == 0)
+        show_table(out, "transactions", columns);
+    return code;
+}
+
+static int one(struct cli *cli, struct source *source, each *act, struct buf *out, struct err *err)
+{
+    int code = act(source, cli->argv[2], out, err);
+
+    if (code == 0 && cli->json)
+        show_json(out);
+    else if (code == 0)
+        show_fields(out);
+    return code;
+}
+
+/* The ids of one page of failed transactions, each with its NUL, in `ids`. */
+static int failed_ids(struct source *source, struct buf *ids, struct err *err)
+{
+    struct json_parser *parser = json_parser_open();
+    const struct json_node *tape;
+    struct buf page = {0};
+    int code = source_list(source, &page, err);
+
+    if (code == 0) {
+        buf_reserve(&page, JSON_PADDING);
+        code = json_parse(parser, buf_slice(&page), &tape, err);
+    }
+    for (uint32_t i = 1; code == 0 && i + 1 < tape[0].next; i++) {
+        if (tape[i].type == JSON_STRING && slice_is(json_text(&tape[i]), "id")) {
+            buf_append_slice(ids, json_text(&tape[i + 1]));
+            buf_append_char(ids, '\0');
+        }
+    }
+    buf_free(&page);
+    json_parser_close(parser);
+    return code;
+}
+
+/* Every failed transaction once: those that fail again meanwhile lie behind `after`. */
+static int retry_all(struct cli *cli, struct source *source, struct err *err)
+{
+    char last[TXN_ID_SIZE] = "";
+    unsigned marked = 0;
+    int code = 0;
+
+    cli->status = "failed";
+    cli->limit = "1000";
+    for (;;) {
+        struct buf ids = {0};
+        const char *id;
+
+        cli->after = last[0] != '\0' ? last : NULL;
+        code = failed_ids(source, &ids, err);
+        for (id = ids.data; code == 0 && id < ids.data + ids.len; id += strlen(id) + 1) {
+            struct buf out = {0};
+
+            snprintf(last, sizeof last, "%s", id);
+            code = source_retry(source, id, &out, err);
+            marked += code == 0;
+            buf_free(&out);
+        }
+        id = ids.len > 0 ? last : NULL;
+        buf_free(&ids);
+        if (code != 0 || id == NULL)
+            break;
+    }
+    if (code == 0)
+        printf("%u marked for another try\n", marked);
+    return code;
+}
+
+static int act(struct cli *cli, struct source *source, struct buf *out, struct err *err)
+{
+    const char *verb = cli->argv[1];
+
+    if (strcmp(verb, "list") == 0)
+        return list(cli, source, out, err);
+    if (strcmp(verb, "retry") == 0)
+        return cli->all ? retry_all(cli, source, err) : one(cli, source, source_retry, out, err);
+    return one(cli, source, strcmp(verb, "show") == 0 ? source_show : source_discard, out, err);
+}
+
+static int check_words(const struct cli *cli)
+{
+    const char *verb = cli->argc > 1 ? cli->argv[1] : "";
+    bool needs_id = strcmp(verb, "show") == 0 || strcmp(verb, "discard") == 0 ||
+                    (strcmp(verb, "retry") == 0 && !cli->all);
+
+    if (strcmp(verb, "list") != 0 && strcmp(verb, "retry") != 0 && !needs_id)
+        return cli_usage("transactions: say list, show, retry or discard");
+    if (needs_id && cli->argc != 3)
+        return cli_usage("transactions %s: say which, by its id", verb);
+    if (!needs_id && cli->argc != 2)
+        return cli_usage("transactions %s: takes no id", verb);
+    if (cli->status != NULL && strcmp(cli->status, "failed") != 0 &&
+        strcmp(cli->status, "uncompleted") != 0)
+        return cli_usage("transactions: --status must be failed or uncompleted");
+    if (cli->limit != NULL && (atoi(cli->limit) < 1 || atoi(cli->limit) > 1000))
+        return cli_usage("transactions: --limit must be a number from 1 to 1000");
+    return 0;
+}
+
+int command_transactions(struct cli *cli)
+{
+    struct source source;
+    struct buf out = {0};
+    struct err err;
+    int code = check_words(cli);
+
+    if (code != 0)
+        return code;
+    if (source_open(cli, &source, &err) != 0)
+        return cli_failed(&err);
+    code = act(cli, &source, &out, &err);
+    buf_free(&out);
+    source_close(&source);
+    return code == 0 ? EXIT_DONE : cli_failed(&err);
+}
