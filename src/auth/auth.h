@@ -9,7 +9,9 @@
  * future, `nbf` and `iat`, where there, do not; AUTH_LEEWAY seconds are forgiven, numeric
  * dates may have fractions. The algorithm comes from the key and must be the token's;
  * `none` and HS* are never taken. A token without `kid` is tried against every key of
- * its kind.
+ * its kind; one with a `kid` only against the keys of that name. Keys inside a token
+ * (jwk, jku, x5c, x5u) are never looked at, `crit` is refused (RFC 7515 section 4.1.11:
+ * no extension is understood here), and so is JSON with a name given twice.
  */
 #ifndef AUTH_AUTH_H
 #define AUTH_AUTH_H
@@ -24,7 +26,9 @@
 
 #define AUTH_LEEWAY 30        /* seconds */
 #define AUTH_MAX_TOKEN 8192   /* bytes; longer ones are refused unread */
-#define AUTH_MAX_SUBJECT 256  /* bytes with a NUL */
+#define AUTH_MAX_SUBJECT 256  /* bytes with a NUL; printable ASCII */
+#define AUTH_MAX_KEYS 32      /* in one set: a token without `kid` is tried against all */
+#define AUTH_MAX_JWKS 262144  /* bytes */
 
 struct auth_claims {
     char subject[AUTH_MAX_SUBJECT]; /* "urn:pennlabs:clubs" */
@@ -39,15 +43,17 @@ struct auth_claims {
 struct auth_keys;
 
 /* Reads a JWK set (RFC 7517: {"keys":[...]}) of public keys. Keys that are neither RSA
- * (2048 bits and up) nor EC P-256, or whose `use` or `alg` rules signatures out, are
- * skipped; ERR_INVALID if none is left. `development` marks their claims. */
+ * (2048 to 8192 bits) nor EC P-256, or whose `use`, `key_ops` or `alg` rules these
+ * signatures out, are skipped; ERR_INVALID if none is left, or more than AUTH_MAX_KEYS.
+ * `development` marks their claims. */
 MUST_CHECK int auth_keys_parse(struct slice jwks, bool development, struct auth_keys **ret,
                                struct err *err);
 void auth_keys_free(struct auth_keys *keys);
 
 struct auth;
 
-/* `allowed_urns`: comma-separated; a part may end in "*". ERR_INVALID names a bad one. */
+/* `allowed_urns`: comma-separated; "*" as the last part after a colon stands for at least
+ * one character: "urn:pennlabs:*". ERR_INVALID names a bad one. Closed after its caches. */
 MUST_CHECK int auth_open(const char *allowed_urns, struct auth **ret, struct err *err);
 void auth_close(struct auth *auth);
 
@@ -55,13 +61,15 @@ void auth_close(struct auth *auth);
  * set before are no longer valid from the next check on. */
 void auth_use_keys(struct auth *auth, struct auth_keys *keys);
 
-/* One thread's cache of at most `entries` verified tokens. */
+/* One thread's cache of at most `entries` verified tokens (0: every check is a full one);
+ * the least recently used goes first. */
 struct auth_cache;
 struct auth_cache *auth_cache_open(struct auth *auth, size_t entries);
 void auth_cache_close(struct auth_cache *cache);
 
 struct auth_stats {
-    uint64_t hits, misses, refused;
+    uint64_t hits, misses; /* checks that found their token in the cache, or did not */
+    uint64_t refused;      /* checks that did not end in 0 */
 };
 struct auth_stats auth_cache_stats(const struct auth_cache *cache); /* any thread */
 
@@ -70,6 +78,7 @@ struct auth_stats auth_cache_stats(const struct auth_cache *cache); /* any threa
  *   0            and *ret_claims (owned by the cache, until its next check)
  *   ERR_INVALID  no token, or not a good one: answer 401
  *   ERR_DENIED   a good one, whose subject may not: answer 403
+ *   ERR_UNAVAILABLE  no set of keys was ever put in force: answer 503
  * The words never repeat the token.
  */
 MUST_CHECK int auth_check(struct auth_cache *cache, struct slice authorization, int64_t now_us,
@@ -77,7 +86,8 @@ MUST_CHECK int auth_check(struct auth_cache *cache, struct slice authorization, 
 
 /*
  * The development issuer: an RSA key of 2048 bits in <data_dir>/development-key.pem,
- * mode 0600, made on first use (atomically: two processes may race).
+ * mode 0600, made on first use (atomically: two processes may race). ERR_INVALID if
+ * others may read the file, or if it holds no such key; else what the system said.
  */
 struct auth_issuer;
 MUST_CHECK int auth_issuer_open(const char *data_dir, struct auth_issuer **ret, struct err *err);
@@ -87,7 +97,8 @@ void auth_issuer_close(struct auth_issuer *issuer);
 MUST_CHECK int auth_issuer_keys(struct auth_issuer *issuer, struct auth_keys **ret,
                                 struct err *err);
 
-/* Appends a compact JWT for `urn` that is valid for ttl_s seconds from now_us. */
+/* Appends a compact JWT for `urn` (1 to AUTH_MAX_SUBJECT - 1 printable characters) that is
+ * valid for ttl_s seconds (1 to ten years) from now_us. Any thread. */
 MUST_CHECK int auth_issuer_sign(struct auth_issuer *issuer, const char *urn, int64_t now_us,
                                 int64_t ttl_s, struct buf *out, struct err *err);
 

@@ -1,0 +1,247 @@
+/*
+ * One check: find the token in this thread's cache, or read it and keep what it says;
+ * then judge that by the time.
+ *
+ * The cache is a hash table with chains and a list from the most to the least recently
+ * used. The hash is keyed (SipHash, 0.5 us for a token of 600 bytes), so nobody outside
+ * can aim at a bucket or learn from the time a comparison takes; the whole token is
+ * compared all the same. Only tokens whose signature held are kept, together with the
+ * generation of the keys that said so: after a change of keys an entry counts for nothing.
+ * An entry may be expired, not valid yet or not allowed: a client that goes on sending
+ * such a token is refused for the price of a hit.
+ */
+#include "auth/auth_priv.h"
+
+#include "base/mem.h"
+
+#include <openssl/core_names.h>
+#include <openssl/params.h>
+#include <stdlib.h>
+#include <strings.h>
+
+struct entry {
+    struct entry *chain;
+    struct entry *newer;
+    struct entry *older;
+    uint64_t hash;
+    uint64_t generation;
+    struct auth_token token;
+    size_t len;
+    char text[];
+};
+
+struct auth_cache {
+    struct auth *auth;
+    struct auth_keys *keys; /* retained; those of `generation` */
+    uint64_t generation;
+    EVP_MAC_CTX *mac;
+    struct entry **buckets;
+    size_t mask;
+    size_t count;
+    size_t limit;
+    struct entry *newest;
+    struct entry *oldest;
+    struct auth_token uncached; /* the last token, if limit is 0 */
+    /* Written by the owner only, read by anybody. */
+    _Atomic uint64_t hits, misses, refused;
+};
+
+struct auth_cache *auth_cache_open(struct auth *auth, size_t entries)
+{
+    size_t hash_size = sizeof(uint64_t);
+    OSSL_PARAM size[] = {OSSL_PARAM_construct_size_t(OSSL_MAC_PARAM_SIZE, &hash_size),
+                         OSSL_PARAM_construct_end()};
+    struct auth_cache *cache = mem_zalloc(sizeof *cache);
+    size_t buckets = 1;
+
+    while (buckets < entries)
+        buckets *= 2;
+    cache->auth = auth;
+    cache->limit = entries;
+    cache->mask = buckets - 1;
+    cache->buckets = mem_zalloc(buckets * sizeof(struct entry *));
+    cache->mac = EVP_MAC_CTX_new(auth->mac);
+    if (cache->mac == NULL ||
+        EVP_MAC_init(cache->mac, auth->mac_key, sizeof auth->mac_key, size) != 1)
+        abort(); /* as mem_alloc(): all that can fail here is memory */
+    return cache;
+}
+
+static uint64_t hash_of(struct auth_cache *cache, struct slice text)
+{
+    const unsigned char *key = cache->auth->mac_key;
+    uint64_t hash = 0;
+    size_t len;
+
+    /* SipHash starts afresh only when it is given its key again. */
+    EVP_MAC_init(cache->mac, key, sizeof cache->auth->mac_key, NULL);
+    EVP_MAC_update(cache->mac, (const unsigned char *)text.at, text.len);
+    EVP_MAC_final(cache->mac, (unsigned char *)&hash, &len, sizeof hash);
+    return hash;
+}
+
+static void unlink_used(struct auth_cache *cache, struct entry *entry)
+{
+    *(entry->newer != NULL ? &entry->newer->older : &cache->newest) = entry->older;
+    *(entry->older != NULL ? &entry->older->newer : &cache->oldest) = entry->newer;
+}
+
+static void link_newest(struct auth_cache *cache, struct entry *entry)
+{
+    entry->newer = NULL;
+    entry->older = cache->newest;
+    *(cache->newest != NULL ? &cache->newest->newer : &cache->oldest) = entry;
+    cache->newest = entry;
+}
+
+static void drop(struct auth_cache *cache, struct entry *entry)
+{
+    struct entry **at = &cache->buckets[entry->hash & cache->mask];
+
+    while (*at != entry)
+        at = &(*at)->chain;
+    *at = entry->chain;
+    unlink_used(cache, entry);
+    cache->count--;
+    free(entry);
+}
+
+void auth_cache_close(struct auth_cache *cache)
+{
+    if (cache == NULL)
+        return;
+    while (cache->newest != NULL)
+        drop(cache, cache->newest);
+    EVP_MAC_CTX_free(cache->mac);
+    auth_keys_free(cache->keys);
+    free(cache->buckets);
+    free(cache);
+}
+
+static struct entry *find(const struct auth_cache *cache, uint64_t hash, struct slice text)
+{
+    struct entry *entry = cache->buckets[hash & cache->mask];
+
+    while (entry != NULL && (entry->hash != hash || entry->len != text.len ||
+                             memcmp(entry->text, text.at, text.len) != 0))
+        entry = entry->chain;
+    return entry;
+}
+
+static struct entry *add(struct auth_cache *cache, uint64_t hash, struct slice text)
+{
+    struct entry *entry = mem_alloc(sizeof *entry + text.len);
+
+    if (cache->count == cache->limit)
+        drop(cache, cache->oldest);
+    entry->hash = hash;
+    entry->len = text.len;
+    memcpy(entry->text, text.at, text.len);
+    entry->chain = cache->buckets[hash & cache->mask];
+    cache->buckets[hash & cache->mask] = entry;
+    link_newest(cache, entry);
+    cache->count++;
+    return entry;
+}
+
+static void count(_Atomic uint64_t *counter)
+{
+    uint64_t before = atomic_load_explicit(counter, memory_order_relaxed);
+
+    atomic_store_explicit(counter, before + 1, memory_order_relaxed);
+}
+
+/* What the token says, from the cache or by reading it. */
+static int look_up(struct auth_cache *cache, struct slice text, const struct auth_token **ret,
+                   struct err *err)
+{
+    uint64_t hash = cache->limit > 0 ? hash_of(cache, text) : 0;
+    struct entry *entry = cache->limit > 0 ? find(cache, hash, text) : NULL;
+    struct auth_token token;
+    int rc;
+
+    if (entry != NULL && entry->generation == cache->generation) {
+        unlink_used(cache, entry);
+        link_newest(cache, entry);
+        count(&cache->hits);
+        *ret = &entry->token;
+        return 0;
+    }
+    count(&cache->misses);
+    if (entry != NULL)
+        drop(cache, entry);
+    rc = auth_token_read(cache->keys, &cache->auth->urns, text, &token, err);
+    if (rc != 0)
+        return rc;
+    if (cache->limit == 0) {
+        cache->uncached = token;
+        *ret = &cache->uncached;
+        return 0;
+    }
+    entry = add(cache, hash, text);
+    entry->generation = cache->generation;
+    entry->token = token;
+    *ret = &entry->token;
+    return 0;
+}
+
+/* The token behind "Bearer " (RFC 6750 section 2.1; the scheme in any case). */
+static int take_bearer(struct slice authorization, struct slice *ret, struct err *err)
+{
+    static const char scheme[] = "Bearer ";
+    size_t len = sizeof scheme - 1;
+
+    if (authorization.at == NULL)
+        return err_set(err, ERR_INVALID, "Authorization is missing");
+    if (authorization.len < len || strncasecmp(authorization.at, scheme, len) != 0)
+        return err_set(err, ERR_INVALID, "Authorization must be Bearer and a token");
+    while (len < authorization.len && authorization.at[len] == ' ')
+        len++;
+    *ret = (struct slice){authorization.at + len, authorization.len - len};
+    return 0;
+}
+
+static int check(struct auth_cache *cache, struct slice authorization, int64_t now_us,
+                 const struct auth_claims **ret_claims, struct err *err)
+{
+    const struct auth_token *token;
+    struct slice text;
+    int rc;
+
+    if (atomic_load_explicit(&cache->auth->generation, memory_order_acquire) != cache->generation) {
+        auth_keys_free(cache->keys);
+        cache->keys = auth_current_keys(cache->auth, &cache->generation);
+    }
+    rc = take_bearer(authorization, &text, err);
+    if (rc != 0)
+        return rc;
+    if (text.len > AUTH_MAX_TOKEN)
+        return err_set(err, ERR_INVALID, "the token is longer than %d bytes", AUTH_MAX_TOKEN);
+    if (cache->keys == NULL)
+        return err_set(err, ERR_UNAVAILABLE, "the keys to check tokens with are not known yet");
+    rc = look_up(cache, text, &token, err);
+    if (rc == 0)
+        rc = auth_token_judge(token, now_us, err);
+    if (rc == 0)
+        *ret_claims = &token->claims;
+    return rc;
+}
+
+int auth_check(struct auth_cache *cache, struct slice authorization, int64_t now_us,
+               const struct auth_claims **ret_claims, struct err *err)
+{
+    int rc = check(cache, authorization, now_us, ret_claims, err);
+
+    if (rc != 0)
+        count(&cache->refused);
+    return rc;
+}
+
+struct auth_stats auth_cache_stats(const struct auth_cache *cache)
+{
+    return (struct auth_stats){
+        .hits = atomic_load_explicit(&cache->hits, memory_order_relaxed),
+        .misses = atomic_load_explicit(&cache->misses, memory_order_relaxed),
+        .refused = atomic_load_explicit(&cache->refused, memory_order_relaxed),
+    };
+}

@@ -1,0 +1,76 @@
+/*
+ * The part that threads share: who may write, and which keys are in force.
+ *
+ * A new set of keys is swapped in under a short lock and counted. A cache compares that
+ * count at every check, by one atomic load, and takes the lock only when it has changed.
+ */
+#include "auth/auth_priv.h"
+
+#include "base/mem.h"
+
+#include <openssl/rand.h>
+#include <stdlib.h>
+
+int auth_open(const char *allowed_urns, struct auth **ret, struct err *err)
+{
+    struct auth *auth = mem_zalloc(sizeof *auth);
+    int rc;
+
+    json_object_seed(0); /* before threads: jansson would otherwise do so in any of them */
+    rc = auth_urns_parse(allowed_urns, &auth->urns, err);
+    if (rc != 0)
+        goto free_auth;
+    auth->mac = EVP_MAC_fetch(NULL, "SIPHASH", NULL);
+    if (auth->mac == NULL) {
+        rc = err_set(err, ERR_UNSUPPORTED, "this OpenSSL has no SIPHASH");
+        goto free_urns;
+    }
+    if (RAND_bytes(auth->mac_key, sizeof auth->mac_key) != 1) {
+        rc = err_set(err, ERR_IO, "OpenSSL has no random bytes");
+        goto free_mac;
+    }
+    pthread_mutex_init(&auth->lock, NULL);
+    *ret = auth;
+    return 0;
+free_mac:
+    EVP_MAC_free(auth->mac);
+free_urns:
+    auth_urns_free(&auth->urns);
+free_auth:
+    free(auth);
+    return rc;
+}
+
+void auth_close(struct auth *auth)
+{
+    if (auth == NULL)
+        return;
+    pthread_mutex_destroy(&auth->lock);
+    auth_keys_free(auth->keys);
+    EVP_MAC_free(auth->mac);
+    auth_urns_free(&auth->urns);
+    free(auth);
+}
+
+void auth_use_keys(struct auth *auth, struct auth_keys *keys)
+{
+    struct auth_keys *before;
+
+    pthread_mutex_lock(&auth->lock);
+    before = auth->keys;
+    auth->keys = keys;
+    atomic_fetch_add_explicit(&auth->generation, 1, memory_order_release);
+    pthread_mutex_unlock(&auth->lock);
+    auth_keys_free(before);
+}
+
+struct auth_keys *auth_current_keys(struct auth *auth, uint64_t *ret_generation)
+{
+    struct auth_keys *keys;
+
+    pthread_mutex_lock(&auth->lock);
+    keys = auth_keys_retain(auth->keys);
+    *ret_generation = atomic_load_explicit(&auth->generation, memory_order_relaxed);
+    pthread_mutex_unlock(&auth->lock);
+    return keys;
+}
