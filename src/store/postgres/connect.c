@@ -117,13 +117,15 @@ static int prepare_session(struct store_pg *pg, struct err *err)
 }
 
 /* Whether the connection still stands, as far as can be told without asking the server: a
- * server that went away has left its farewell on the socket. */
+ * server that went away has left its farewell on the socket, and the end behind it. */
 static bool is_good(struct store_pg *pg)
 {
     struct pollfd socket = {.fd = PQsocket(pg->connection), .events = POLLIN};
 
-    if (poll(&socket, 1, 0) > 0 && !PQconsumeInput(pg->connection))
-        return false;
+    while (poll(&socket, 1, 0) > 0) {
+        if (!PQconsumeInput(pg->connection))
+            return false;
+    }
     return PQstatus(pg->connection) == CONNECTION_OK &&
            PQtransactionStatus(pg->connection) == PQTRANS_IDLE;
 }

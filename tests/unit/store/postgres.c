@@ -1,0 +1,424 @@
+/*
+ * What only PostgreSQL can do to us: servers that restart, refuse, hang or were never there.
+ */
+#include "store/store.h"
+
+#include "support/postgres.h"
+
+#include <libpq-fe.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define NODE "0node001"
+#define LONG_MS 60000
+#define SHORT_MS 100
+
+static char database[32];
+static struct err err;
+
+#define assert_ok(call)                                                                            \
+    do {                                                                                           \
+        if ((call) != 0)                                                                           \
+            fail_msg("%s: %s", #call, err.text);                                                   \
+    } while (0)
+
+static struct store *open_url(const char *url, int64_t timeout_ms)
+{
+    struct store *store;
+
+    assert_ok(store_open(url, timeout_ms, &store, &err));
+    return store;
+}
+
+/* `options` goes behind the URL: "&options=-cwork_mem%3D1MB" or "". */
+static struct store *open_ready(const char *options, int64_t timeout_ms)
+{
+    char url[256];
+    char full[512];
+    struct store *store;
+    unsigned applied;
+
+    test_postgres_url(url, sizeof url, "postgres", database);
+    snprintf(full, sizeof full, "%s%s", url, options);
+    store = open_url(full, timeout_ms);
+    assert_ok(store_connect(store, &err));
+    assert_ok(store_migrate(store, &applied, &err));
+    assert_ok(store_cursor_create(store, NODE, 0, &err));
+    return store;
+}
+
+static int make(void **state)
+{
+    (void)state;
+    memset(&err, 0, sizeof err);
+    test_postgres_create(database, sizeof database);
+    return 0;
+}
+
+static void assert_answer(const char *sql, const char *expected)
+{
+    char *value = test_postgres_ask(database, sql);
+
+    assert_string_equal(value != NULL ? value : "(null)", expected);
+    free(value);
+}
+
+static struct store_batch *batch_of(const struct store *store, uint64_t transactions,
+                                    struct slice value)
+{
+    struct store_batch *batch = store_batch_open(store);
+    struct txn_datapoint datapoint = {SLICE("key"), value};
+    struct txn txn = {.count = 1, .datapoints = &datapoint};
+    char id[TXN_ID_SIZE];
+
+    for (uint64_t i = 0; i < transactions; i++) {
+        txn_id_format(id, NODE, i);
+        store_batch_add(batch, id, "CLUBS", &txn);
+    }
+    return batch;
+}
+
+static void connect_notices_that_the_server_restarted(void **state)
+{
+    struct store *store = open_ready("", LONG_MS);
+    struct store_batch *batch = batch_of(store, 3, SLICE("v"));
+
+    (void)state;
+    assert_ok(store_write(store, batch, 0, 1, NODE, 0, 1, &err));
+    test_postgres_stop();
+    test_postgres_start();
+    assert_ok(store_connect(store, &err));
+    assert_ok(store_write(store, batch, 1, 2, NODE, 1, 2, &err));
+    test_postgres_stop();
+    assert_int_equal(store_write(store, batch, 2, 3, NODE, 2, 3, &err), ERR_UNAVAILABLE);
+    assert_int_equal(store_connect(store, &err), ERR_UNAVAILABLE);
+    assert_int_equal(store_write(store, batch, 2, 3, NODE, 2, 3, &err), ERR_UNAVAILABLE);
+    test_postgres_start();
+    assert_ok(store_connect(store, &err));
+    assert_ok(store_write(store, batch, 2, 3, NODE, 2, 3, &err));
+    assert_answer("SELECT count(*) FROM event", "3");
+    store_batch_close(batch);
+    store_close(store);
+}
+
+static void a_session_that_was_ended_is_opened_anew(void **state)
+{
+    struct store *store = open_ready("", LONG_MS);
+    uint64_t position;
+
+    (void)state;
+    test_postgres_run(database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                                " WHERE application_name = 'labs-analytics'");
+    assert_int_equal(store_cursor(store, NODE, &position, &err), ERR_UNAVAILABLE);
+    assert_ok(store_connect(store, &err));
+    assert_ok(store_cursor(store, NODE, &position, &err));
+    store_close(store);
+}
+
+/* A socket that takes connections and never says a word. */
+static int open_mute_server(char *folder, char *url, size_t size)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    strcpy(folder, "/tmp/labs-mute-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/.s.PGSQL.5432", folder);
+    assert_int_equal(bind(server, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(server, 8), 0);
+    snprintf(url, size, "postgres://user@/db?host=%s", folder);
+    return server;
+}
+
+static void close_mute_server(int server, const char *folder)
+{
+    char path[64];
+
+    close(server);
+    snprintf(path, sizeof path, "%s/.s.PGSQL.5432", folder);
+    unlink(path);
+    rmdir(folder);
+}
+
+static void a_server_that_never_answers_runs_into_the_time_limit(void **state)
+{
+    char folder[32];
+    char url[128];
+    int server = open_mute_server(folder, url, sizeof url);
+    struct store *store = open_url(url, SHORT_MS);
+
+    (void)state;
+    assert_int_equal(store_connect(store, &err), ERR_UNAVAILABLE);
+    assert_string_equal(err.text, "connect: not done within the time limit of 100 ms");
+    assert_int_equal(store_connect(store, &err), ERR_UNAVAILABLE);
+    store_close(store);
+    close_mute_server(server, folder);
+}
+
+static void *connect_in_vain(void *arg)
+{
+    struct err words = {0};
+
+    if (store_connect(arg, &words) == ERR_UNAVAILABLE && strstr(words.text, "interrupted") != NULL)
+        return arg;
+    return NULL;
+}
+
+static void an_interruption_ends_connecting(void **state)
+{
+    char folder[32];
+    char url[128];
+    int server = open_mute_server(folder, url, sizeof url);
+    struct store *store = open_url(url, LONG_MS);
+    pthread_t thread;
+    void *result;
+    int connection;
+
+    (void)state;
+    assert_int_equal(pthread_create(&thread, NULL, connect_in_vain, store), 0);
+    connection = accept(server, NULL, NULL); /* now it waits for an answer */
+    assert_true(connection >= 0);
+    store_interrupt(store);
+    assert_int_equal(pthread_join(thread, &result), 0);
+    assert_ptr_equal(result, store);
+    close(connection);
+    store_close(store);
+    close_mute_server(server, folder);
+}
+
+static void a_server_that_hangs_while_rows_are_sent_runs_into_the_time_limit(void **state)
+{
+    static char value[TXN_MAX_VALUE];
+    struct store *store = open_ready("", 500);
+    struct store *other = open_ready("&application_name=other", LONG_MS);
+    struct store_batch *batch;
+    uint64_t position;
+    char *backend = test_postgres_ask(database, "SELECT pid FROM pg_stat_activity"
+                                                " WHERE application_name = 'labs-analytics'");
+
+    (void)state;
+    memset(value, 'v', sizeof value);
+    batch =
+        batch_of(store, 1000, (struct slice){value, sizeof value}); /* more than a socket holds */
+    assert_int_equal(kill(atoi(backend), SIGSTOP), 0);
+    assert_int_equal(store_write(store, batch, 0, 1000, NODE, 0, 1, &err), ERR_UNAVAILABLE);
+    assert_string_equal(err.text, "not done within the time limit of 500 ms");
+    assert_int_equal(kill(atoi(backend), SIGCONT), 0);
+    assert_ok(store_connect(store, &err));
+    assert_ok(store_write(other, batch, 0, 1, NODE, 0, 1, &err));
+    assert_ok(store_cursor(store, NODE, &position, &err));
+    assert_true(position == 1);
+    assert_answer("SELECT count(*) FROM event", "1");
+    free(backend);
+    store_batch_close(batch);
+    store_close(other);
+    store_close(store);
+}
+
+static void assert_cannot_connect(const char *url, const char *words)
+{
+    struct store *store = open_url(url, LONG_MS);
+
+    assert_int_equal(store_connect(store, &err), ERR_UNAVAILABLE);
+    if (strstr(err.text, words) == NULL)
+        fail_msg("\"%s\" does not say \"%s\"", err.text, words);
+    assert_null(strchr(err.text, '\n'));
+    assert_null(strstr(err.text, "sesame"));
+    store_close(store);
+}
+
+static void who_may_not_in_or_has_nowhere_to_go_is_told_so(void **state)
+{
+    char url[256];
+    struct store *store;
+
+    (void)state;
+    test_postgres_run(database, "CREATE ROLE locked LOGIN PASSWORD 'right'");
+    snprintf(url, sizeof url, "postgres://locked:sesame@/%s?host=%s", database,
+             test_postgres_folder());
+    assert_cannot_connect(url, "password authentication failed");
+    snprintf(url, sizeof url, "postgres://locked:right@/%s?host=%s", database,
+             test_postgres_folder());
+    store = open_url(url, LONG_MS);
+    assert_ok(store_connect(store, &err));
+    store_close(store);
+    test_postgres_url(url, sizeof url, "postgres", "no_such_database");
+    assert_cannot_connect(url, "database \"no_such_database\" does not exist");
+    assert_cannot_connect("postgres://u:sesame@/db?host=/no/such/folder", "No such file");
+    assert_cannot_connect("postgresql://u:sesame@127.0.0.1:1/db", "Connection refused");
+}
+
+static void no_part_of_a_badly_written_password_is_told(void **state)
+{
+    static const char *const urls[] = {
+        "postgres://user:open@sesame@host/db", "postgres://user:open/sesame@host/db",
+        "postgres://user:sesame@host:port/db", "postgres://user:sesame@[::1/db",
+        "postgres://user:sesame%zz@host/db",   "postgres://user:sesame@host/db?no=such&option",
+    };
+    struct store *store = NULL;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
+        assert_int_equal(store_open(urls[i], LONG_MS, &store, &err), ERR_INVALID);
+        assert_null(strstr(err.text, "sesame"));
+        assert_null(strstr(err.text, "open"));
+    }
+    assert_null(store);
+}
+
+/* What the store's own session has, read by a trigger that runs in it. */
+static char *setting_of(struct store *store, const char *name)
+{
+    char sql[512];
+    struct store_batch *batch = batch_of(store, 1, SLICE("v"));
+
+    snprintf(sql, sizeof sql,
+             "CREATE OR REPLACE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS"
+             " $$ BEGIN NEW.value := current_setting('%s'); RETURN NEW; END $$;"
+             "CREATE OR REPLACE TRIGGER tell BEFORE INSERT ON event FOR EACH ROW"
+             " EXECUTE FUNCTION tell(); DELETE FROM event; UPDATE forward_cursor SET position = 0",
+             name);
+    test_postgres_run(database, sql);
+    assert_ok(store_write(store, batch, 0, 1, NODE, 0, 1, &err));
+    store_batch_close(batch);
+    return test_postgres_ask(database, "SELECT value FROM event");
+}
+
+static void assert_setting(const char *options, const char *name, const char *expected)
+{
+    struct store *store = open_ready(options, 1234);
+    char *value = setting_of(store, name);
+
+    assert_string_equal(value, expected);
+    free(value);
+    store_close(store);
+}
+
+static void the_session_is_durable_bounded_and_named(void **state)
+{
+    (void)state;
+    assert_setting("", "synchronous_commit", "on");
+    assert_setting("&options=-csynchronous_commit%3Doff", "synchronous_commit", "on");
+    assert_setting("&options=-csynchronous_commit%3Dlocal", "synchronous_commit", "local");
+    assert_setting("", "statement_timeout", "1234ms");
+    assert_setting("", "lock_timeout", "1234ms");
+    assert_setting("", "idle_in_transaction_session_timeout", "1234ms");
+    assert_setting("&options=-ctimezone%3DAsia/Tokyo", "TimeZone", "UTC");
+    assert_setting("", "client_encoding", "UTF8");
+    assert_setting("", "application_name", "labs-analytics");
+    assert_setting("&application_name=mine", "application_name", "mine");
+}
+
+static void text_that_the_server_cannot_hold_is_refused(void **state)
+{
+    struct store *store = open_ready("", LONG_MS);
+    struct store_batch *nul = batch_of(store, 1, SLICE("a\0b"));
+    struct store_batch *latin = batch_of(store, 1, SLICE("caf\xe9"));
+
+    (void)state;
+    assert_int_equal(store_write(store, nul, 0, 1, NODE, 0, 1, &err), ERR_REFUSED);
+    assert_non_null(strstr(err.text, "22021"));
+    assert_int_equal(store_put(store, latin, 0, NODE, &err), ERR_REFUSED);
+    assert_answer("SELECT count(*) FROM event", "0");
+    store_batch_close(nul);
+    store_batch_close(latin);
+    store_close(store);
+}
+
+static void a_refusal_at_commit_is_a_refusal(void **state)
+{
+    struct store *store = open_ready("", LONG_MS);
+    struct store_batch *batch = batch_of(store, 2, SLICE("same"));
+    uint64_t position = 7;
+
+    (void)state;
+    test_postgres_run(database, "ALTER TABLE event ADD UNIQUE (value) DEFERRABLE"
+                                " INITIALLY DEFERRED");
+    assert_int_equal(store_write(store, batch, 0, 2, NODE, 0, 2, &err), ERR_REFUSED);
+    assert_answer("SELECT count(*) FROM event", "0");
+    assert_ok(store_cursor(store, NODE, &position, &err));
+    assert_true(position == 0);
+    assert_ok(store_write(store, batch, 0, 1, NODE, 0, 1, &err));
+    store_batch_close(batch);
+    store_close(store);
+}
+
+static void a_refusal_quotes_little_of_the_row(void **state)
+{
+    static char value[TXN_MAX_VALUE];
+    struct store *store = open_ready("", LONG_MS);
+    struct store_batch *batch;
+
+    (void)state;
+    for (size_t i = 0; i + 2 <= sizeof value; i += 2)
+        memcpy(value + i, "\xc3\xa9", 2);
+    memcpy(value, "\n\r", 2);
+    batch = batch_of(store, 1, (struct slice){value, sizeof value});
+    test_postgres_run(database, "ALTER TABLE event ADD CHECK (length(value) < 10)");
+    assert_int_equal(store_write(store, batch, 0, 1, NODE, 0, 1, &err), ERR_REFUSED);
+    assert_null(strchr(err.text, '\n'));
+    assert_null(strchr(err.text, '\r'));
+    assert_true(strlen(err.text) < 450);
+    assert_non_null(strstr(err.text, "violates check constraint"));
+    assert_non_null(strstr(err.text, "Failing row contains"));
+    store_batch_close(batch);
+    store_close(store);
+}
+
+static void a_role_without_rights_on_the_schema_runs_on_a_finished_one(void **state)
+{
+    struct store *store = open_ready("", LONG_MS);
+    struct store_batch *batch = batch_of(store, 1, SLICE("v"));
+    char url[256];
+    unsigned applied = 99;
+
+    (void)state;
+    store_close(store);
+    test_postgres_run(database, "CREATE ROLE writer LOGIN;"
+                                "REVOKE CREATE ON SCHEMA public FROM PUBLIC;"
+                                "GRANT SELECT ON schema_migration TO writer;"
+                                "GRANT SELECT, INSERT ON event TO writer;"
+                                "GRANT SELECT, UPDATE ON forward_cursor TO writer");
+    store = open_url(test_postgres_url(url, sizeof url, "writer", database), LONG_MS);
+    assert_ok(store_connect(store, &err));
+    assert_ok(store_migrate(store, &applied, &err));
+    assert_int_equal(applied, 0);
+    assert_ok(store_write(store, batch, 0, 1, NODE, 0, 1, &err));
+    assert_ok(store_put(store, batch, 0, NODE, &err));
+    test_postgres_run(database, "REVOKE INSERT ON event FROM writer");
+    assert_int_equal(store_write(store, batch, 0, 1, NODE, 1, 2, &err), ERR_UNAVAILABLE);
+    assert_answer("SELECT count(*) FROM event", "1");
+    store_batch_close(batch);
+    store_close(store);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(connect_notices_that_the_server_restarted, make),
+        cmocka_unit_test_setup(a_session_that_was_ended_is_opened_anew, make),
+        cmocka_unit_test_setup(a_server_that_never_answers_runs_into_the_time_limit, make),
+        cmocka_unit_test_setup(an_interruption_ends_connecting, make),
+        cmocka_unit_test_setup(a_server_that_hangs_while_rows_are_sent_runs_into_the_time_limit,
+                               make),
+        cmocka_unit_test_setup(who_may_not_in_or_has_nowhere_to_go_is_told_so, make),
+        cmocka_unit_test_setup(no_part_of_a_badly_written_password_is_told, make),
+        cmocka_unit_test_setup(the_session_is_durable_bounded_and_named, make),
+        cmocka_unit_test_setup(text_that_the_server_cannot_hold_is_refused, make),
+        cmocka_unit_test_setup(a_refusal_at_commit_is_a_refusal, make),
+        cmocka_unit_test_setup(a_refusal_quotes_little_of_the_row, make),
+        cmocka_unit_test_setup(a_role_without_rights_on_the_schema_runs_on_a_finished_one, make),
+    };
+
+    return cmocka_run_group_tests_name("postgres", tests, NULL, NULL);
+}
