@@ -150,12 +150,17 @@ static int write_by_position(const struct api_view *view, struct slice id, uint6
     struct ledger_failed failed;
     struct queue_status queue;
     struct txn txn;
+    bool discarded;
     int code = ledger_find(view->ledger, position, &failed, storage, err);
 
     if (code == 0)
         return write_failed(view, &failed, true, out, err);
     if (code != ERR_NOT_FOUND)
         return code;
+    if ((code = ledger_discarded(view->ledger, position, &discarded, err)) != 0)
+        return code;
+    if (discarded)
+        return err_set(err, ERR_NOT_FOUND, "the transaction was discarded");
     code = queue_find(view->queue, position, &txn, datapoints, storage, err);
     queue = queue_status(view->queue);
     if (code == 0) {
@@ -322,6 +327,8 @@ int api_discard(const struct api_view *view, struct slice id, struct buf *out, s
 
     if (code != 0)
         return code;
+    if (position >= queue_status(view->queue).cursor) /* it may yet be tried again */
+        return err_set(err, ERR_CONFLICT, "the transaction is not failed");
     code = ledger_discard(view->ledger, position, err);
     if (code == ERR_NOT_FOUND) {
         code = api_write_transaction(view, id, out, err);

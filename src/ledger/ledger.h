@@ -85,6 +85,10 @@ MUST_CHECK int ledger_recovered(struct ledger *ledger, uint64_t position, struct
  * the store may be taking it just now). Durable on return. */
 MUST_CHECK int ledger_discard(struct ledger *ledger, uint64_t position, struct err *err);
 
+/* Was this one discarded? */
+MUST_CHECK int ledger_discarded(struct ledger *ledger, uint64_t position, bool *ret,
+                                struct err *err);
+
 /* Reads one of either kind; its slices live in *storage, which is emptied first and which
  * the caller frees. */
 MUST_CHECK int ledger_find(struct ledger *ledger, uint64_t position, struct ledger_failed *ret,

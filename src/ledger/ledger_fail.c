@@ -169,13 +169,35 @@ int ledger_discard(struct ledger *ledger, uint64_t position, struct err *err)
     if (code == SQLITE_OK)
         code = remove_one(ledger, position, false, &bytes);
     if (code == SQLITE_OK)
-        code = ledger_run(ledger, LEDGER_COUNT_DISCARDED);
+        code = sqlite3_bind_int64(ledger_statement(ledger, LEDGER_NOTE_DISCARDED), 1,
+                                  ledger_key(position));
+    if (code == SQLITE_OK)
+        code = ledger_run(ledger, LEDGER_NOTE_DISCARDED);
     code = ledger_finish(ledger, code, err, "discard %" PRIu64, position);
     change.failed_bytes -= bytes;
     if (code == 0)
         ledger_counts_add(ledger, change);
     pthread_mutex_unlock(&ledger->lock);
     return code;
+}
+
+int ledger_discarded(struct ledger *ledger, uint64_t position, bool *ret, struct err *err)
+{
+    int code, result;
+
+    pthread_mutex_lock(&ledger->lock);
+    code = sqlite3_bind_int64(ledger_statement(ledger, LEDGER_FIND_DISCARDED), 1,
+                              ledger_key(position));
+    if (code == SQLITE_OK)
+        code = ledger_row(ledger, LEDGER_FIND_DISCARDED);
+    *ret = code == SQLITE_OK;
+    if (code == SQLITE_OK)
+        code = ledger_done(ledger, LEDGER_FIND_DISCARDED);
+    else if (code == LEDGER_ABSENT)
+        code = SQLITE_OK;
+    result = code == SQLITE_OK ? 0 : ledger_fault(ledger, code, err, "look for %" PRIu64, position);
+    pthread_mutex_unlock(&ledger->lock);
+    return result;
 }
 
 int ledger_reopen_from(struct ledger *ledger, uint64_t position, struct err *err)

@@ -27,7 +27,8 @@
 /* The record stands last: reading what is before it touches no overflow page. */
 static const char schema[] =
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-    "INSERT INTO meta VALUES ('cursor', 0), ('discarded', 0);"
+    "INSERT INTO meta VALUES ('cursor', 0);"
+    "CREATE TABLE discarded (position INTEGER PRIMARY KEY) STRICT;"
     "CREATE TABLE failed (position INTEGER PRIMARY KEY, attempts INTEGER NOT NULL,"
     " failed_us INTEGER NOT NULL, retrying INTEGER NOT NULL, reason TEXT NOT NULL,"
     " record BLOB NOT NULL) STRICT;"
@@ -161,18 +162,20 @@ static int get_meta(struct ledger *ledger, const char *name, uint64_t *ret)
 static int load(struct ledger *ledger, struct err *err)
 {
     sqlite3_stmt *last;
+    int64_t discarded = 0;
     int code = ledger_prepare(ledger);
 
     if (code == SQLITE_OK)
         code = ledger_count(ledger, &ledger->counts);
     if (code == SQLITE_OK)
-        code = get_meta(ledger, "discarded", &ledger->counts.discarded);
+        code = ask(ledger, "SELECT count(*) FROM discarded", &discarded);
     if (code == SQLITE_OK)
         code = get_meta(ledger, "cursor", &ledger->cursor);
     if (code == SQLITE_OK)
         code = ledger_row(ledger, LEDGER_LAST_DELIVERY);
     if (code != SQLITE_OK)
         return ledger_fault(ledger, code, err, "read the counts");
+    ledger->counts.discarded = (uint64_t)discarded;
     last = ledger_statement(ledger, LEDGER_LAST_DELIVERY);
     ledger->next_delivery = sqlite3_column_int64(last, 0) + 1;
     code = ledger_done(ledger, LEDGER_LAST_DELIVERY);

@@ -26,7 +26,8 @@ static const char *const sql[LEDGER_STATEMENTS] = {
                      " FROM failed",
     [LEDGER_GET_META] = "SELECT value FROM meta WHERE name = ?1",
     [LEDGER_SET_META] = "UPDATE meta SET value = ?2 WHERE name = ?1",
-    [LEDGER_COUNT_DISCARDED] = "UPDATE meta SET value = value + 1 WHERE name = 'discarded'",
+    [LEDGER_NOTE_DISCARDED] = "INSERT OR IGNORE INTO discarded VALUES (?1)",
+    [LEDGER_FIND_DISCARDED] = "SELECT 1 FROM discarded WHERE position = ?1",
     [LEDGER_FIND] = "SELECT position, attempts, failed_us, retrying, reason, record FROM failed"
                     " WHERE position = ?1",
     [LEDGER_NEXT] = "SELECT position, attempts, failed_us, retrying, reason, record FROM failed"

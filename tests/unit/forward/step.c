@@ -1,0 +1,258 @@
+/*
+ * The forwarder's decisions, driven against a pretended store: which transactions it takes,
+ * which it refuses, when it is not there.
+ */
+#include "forward/forward_step.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { MOST = 5000 };
+
+/* A store that refuses some transactions and counts what it is asked. */
+struct pretended {
+    struct forward_state state;
+    bool bad[MOST];
+    unsigned stored[MOST];
+    unsigned failed[MOST];
+    unsigned attempts;
+    unsigned cursor_moves; /* writes of no transaction */
+};
+
+static bool range_is_bad(const struct pretended *store, size_t first, size_t last)
+{
+    for (size_t i = first; i < last; i++) {
+        if (store->bad[i])
+            return true;
+    }
+    return false;
+}
+
+static struct forward_event answer(struct pretended *store)
+{
+    const struct forward_state *state = &store->state;
+
+    store->attempts++;
+    store->cursor_moves += state->first == state->last;
+    if (range_is_bad(store, state->first, state->last))
+        return (struct forward_event){.kind = EVENT_REFUSED};
+    for (size_t i = state->first; i < state->last; i++)
+        store->stored[i]++;
+    return (struct forward_event){.kind = EVENT_STORED};
+}
+
+/* One batch from start to finish. */
+static void deliver(struct pretended *store, size_t count)
+{
+    struct forward_event event = {.kind = EVENT_BATCH, .count = count};
+
+    for (;;) {
+        switch (forward_step(&store->state, &event, 0)) {
+        case ACTION_WRITE:
+            event = answer(store);
+            break;
+        case ACTION_FAIL:
+            store->failed[store->state.first]++;
+            event.kind = EVENT_FAILED;
+            break;
+        case ACTION_FINISH:
+            return;
+        default:
+            fail_msg("neither a write nor a failure");
+        }
+    }
+}
+
+static struct pretended *connected(void)
+{
+    struct pretended *store = calloc(1, sizeof *store);
+
+    assert_non_null(store);
+    store->state = (struct forward_state){
+        .retry_min_ms = 100, .retry_max_ms = 30000, .random = 88172645463325252u};
+    assert_int_equal(forward_step(&store->state, &(struct forward_event){.kind = EVENT_START}, 0),
+                     ACTION_CONNECT);
+    assert_int_equal(
+        forward_step(&store->state, &(struct forward_event){.kind = EVENT_CONNECTED}, 0),
+        ACTION_LOAD);
+    return store;
+}
+
+static void check_each_once(const struct pretended *store, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(store->stored[i], store->bad[i] ? 0 : 1);
+        assert_int_equal(store->failed[i], store->bad[i] ? 1 : 0);
+    }
+}
+
+static void a_good_batch_is_written_at_once(void **state)
+{
+    struct pretended *store = connected();
+
+    (void)state;
+    deliver(store, 5000);
+    check_each_once(store, 5000);
+    assert_int_equal(store->attempts, 1);
+    free(store);
+}
+
+static void one_bad_transaction_among_5000_is_found_wherever_it_stands(void **state)
+{
+    static const size_t places[] = {0, 1, 2499, 2500, 4998, 4999};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        struct pretended *store = connected();
+
+        store->bad[places[i]] = true;
+        deliver(store, 5000);
+        check_each_once(store, 5000);
+        assert_true(store->attempts <= 40); /* about 3 log2(5000) */
+        free(store);
+    }
+}
+
+static void many_bad_ones_cost_logarithms_and_not_the_batch(void **state)
+{
+    struct pretended *store = connected();
+
+    (void)state;
+    for (size_t i = 0; i < 50; i++)
+        store->bad[i * 97 + 13] = true;
+    deliver(store, 5000);
+    check_each_once(store, 5000);
+    assert_true(store->attempts <= 50 * 20);
+    free(store);
+}
+
+static void a_batch_of_nothing_but_bad_ones_fails_each(void **state)
+{
+    struct pretended *store = connected();
+
+    (void)state;
+    for (size_t i = 0; i < 64; i++)
+        store->bad[i] = true;
+    deliver(store, 64);
+    check_each_once(store, 64);
+    free(store);
+}
+
+static void the_cursor_passes_a_bad_one_at_the_end(void **state)
+{
+    struct pretended *store = connected();
+
+    (void)state;
+    store->bad[9] = true;
+    deliver(store, 10);
+    check_each_once(store, 10);
+    assert_int_equal(store->cursor_moves, 1);
+    free(store);
+}
+
+static void damaged_bytes_alone_move_the_cursor(void **state)
+{
+    struct pretended *store = connected();
+
+    (void)state;
+    deliver(store, 0);
+    assert_int_equal(store->cursor_moves, 1);
+    free(store);
+}
+
+static void a_store_that_is_gone_is_asked_again_after_growing_pauses(void **state)
+{
+    struct pretended *store = connected();
+    int64_t now = 1000;
+    int64_t longest = 0;
+
+    (void)state;
+    for (int i = 0; i < 30; i++) {
+        struct forward_event event = {.kind = EVENT_UNAVAILABLE};
+        int64_t pause;
+        int64_t full = 100;
+
+        for (int k = 0; k < i && full < 30000; k++)
+            full *= 2;
+        if (full > 30000)
+            full = 30000;
+        assert_int_equal(forward_step(&store->state, &event, now), ACTION_WAIT);
+        pause = store->state.retry_at_ms - now;
+        assert_true(pause >= full / 2 && pause <= full);
+        longest = pause > longest ? pause : longest;
+        event.kind = EVENT_TIME;
+        assert_int_equal(forward_step(&store->state, &event, now + pause - 1), ACTION_WAIT);
+        now += pause;
+        assert_int_equal(forward_step(&store->state, &event, now), ACTION_CONNECT);
+    }
+    assert_true(longest > 15000);
+    free(store);
+}
+
+static void a_success_ends_the_growing_of_pauses(void **state)
+{
+    struct pretended *store = connected();
+    struct forward_event event = {.kind = EVENT_UNAVAILABLE};
+
+    (void)state;
+    for (int i = 0; i < 10; i++)
+        forward_step(&store->state, &event, 0);
+    event.kind = EVENT_CONNECTED;
+    assert_int_equal(forward_step(&store->state, &event, 0), ACTION_LOAD);
+    deliver(store, 10);
+    event.kind = EVENT_UNAVAILABLE;
+    assert_int_equal(forward_step(&store->state, &event, 0), ACTION_WAIT);
+    assert_true(store->state.retry_at_ms <= 100);
+    free(store);
+}
+
+static void a_ledger_that_cannot_write_does_not_let_the_cursor_pass(void **state)
+{
+    struct pretended *store = connected();
+    struct forward_event event = {.kind = EVENT_BATCH, .count = 1};
+
+    (void)state;
+    assert_int_equal(forward_step(&store->state, &event, 0), ACTION_WRITE);
+    event.kind = EVENT_REFUSED;
+    assert_int_equal(forward_step(&store->state, &event, 0), ACTION_FAIL);
+    event.kind = EVENT_UNAVAILABLE;
+    assert_int_equal(forward_step(&store->state, &event, 0), ACTION_WAIT);
+    event.kind = EVENT_TIME;
+    assert_int_equal(forward_step(&store->state, &event, store->state.retry_at_ms), ACTION_FAIL);
+    free(store);
+}
+
+static void a_conflict_starts_over_at_the_store_s_cursor(void **state)
+{
+    struct pretended *store = connected();
+    struct forward_event event = {.kind = EVENT_BATCH, .count = 7};
+
+    (void)state;
+    assert_int_equal(forward_step(&store->state, &event, 0), ACTION_WRITE);
+    event.kind = EVENT_CONFLICT;
+    assert_int_equal(forward_step(&store->state, &event, 0), ACTION_WAIT);
+    event.kind = EVENT_TIME;
+    assert_int_equal(forward_step(&store->state, &event, store->state.retry_at_ms), ACTION_CONNECT);
+    free(store);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_good_batch_is_written_at_once),
+        cmocka_unit_test(one_bad_transaction_among_5000_is_found_wherever_it_stands),
+        cmocka_unit_test(many_bad_ones_cost_logarithms_and_not_the_batch),
+        cmocka_unit_test(a_batch_of_nothing_but_bad_ones_fails_each),
+        cmocka_unit_test(the_cursor_passes_a_bad_one_at_the_end),
+        cmocka_unit_test(damaged_bytes_alone_move_the_cursor),
+        cmocka_unit_test(a_store_that_is_gone_is_asked_again_after_growing_pauses),
+        cmocka_unit_test(a_success_ends_the_growing_of_pauses),
+        cmocka_unit_test(a_ledger_that_cannot_write_does_not_let_the_cursor_pass),
+        cmocka_unit_test(a_conflict_starts_over_at_the_store_s_cursor),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
