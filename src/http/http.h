@@ -7,8 +7,9 @@
  * threads only mail travels (base/mailbox.h): http_loop_mailbox().
  *
  * The server itself answers 400 (malformed), 404 and 405 with `Allow` (from the table of
- * routes), 408 (too slow), 413 (body over max_body) and 431; error bodies are
- * {"detail": "..."}. HEAD is answered as GET without a body.
+ * routes), 408 (too slow), 413 (body over max_body), 414, 417, 431, 501 and 505; error
+ * bodies are {"detail": "..."}. HEAD is answered as GET without a body. A request cut by
+ * http_stop() gets 503.
  */
 #ifndef HTTP_HTTP_H
 #define HTTP_HTTP_H
@@ -29,8 +30,8 @@ typedef void http_handler(struct http_request *request, void *arg);
 
 /*
  * A path is literal but for one optional "{}" segment ("/v1/transactions/{}/retry"),
- * which matches one non-empty segment; see http_request_capture(). A literal route goes
- * before one with a capture. The table ends with .handler == NULL.
+ * which matches one non-empty segment; see http_request_capture(). A literal path goes
+ * before one with a capture, whatever its methods. The table ends with .handler == NULL.
  */
 struct http_route {
     const char *method;
@@ -39,17 +40,22 @@ struct http_route {
 };
 
 struct http_options {
-    const char *listen;          /* "127.0.0.1:8000,[::1]:8000"; port 0: any free one */
+    /* "127.0.0.1:8000,[::1]:8000"; port 0: any free one; IPv6 sockets take IPv6 only. */
+    const char *listen;
     unsigned loops;
-    size_t max_body;             /* bytes; over it 413 */
-    unsigned max_connections;    /* over all loops; more wait in the listen queue */
-    int64_t header_timeout_ms;   /* from the first byte awaited to the end of headers */
-    int64_t body_timeout_ms;     /* from the end of headers to the end of the body */
-    int64_t idle_timeout_ms;     /* keep-alive connections with no request */
+    size_t max_body;          /* bytes; over it 413 */
+    unsigned max_connections; /* over all loops; more wait in the listen queue */
+    /* Total times, however the bytes are spread over them. */
+    int64_t header_timeout_ms; /* a request's first byte (a new connection's start) to the
+                                * end of its headers */
+    int64_t body_timeout_ms;   /* the end of headers to the end of the body; and as long for
+                                * the client to take in an answer */
+    int64_t idle_timeout_ms;   /* keep-alive connections with no request */
     const struct http_route *routes;
-    void *arg;                   /* given to every handler */
+    void *arg; /* given to every handler */
     /* Called on the loop's thread: before its first request, at the end of every turn of
-     * the loop in which something happened, and after its last request. Any may be NULL. */
+     * the loop in which a request was dispatched or mail delivered, and after its last
+     * request. Answering is allowed in all of them. Any may be NULL. */
     void *(*loop_start)(struct http_loop *loop, void *arg);
     void (*loop_turn)(struct http_loop *loop, void *loop_arg);
     void (*loop_stop)(struct http_loop *loop, void *loop_arg);
@@ -68,17 +74,17 @@ const char *http_addresses(const struct http_server *server);
 MUST_CHECK int http_start(struct http_server *server, struct err *err);
 
 /* Stops accepting; open requests are finished (answers say `Connection: close`), idle
- * connections closed; what is not done after timeout_ms is cut. Joins the threads. Any
- * thread that is not a loop. */
+ * connections closed; what is not done after timeout_ms is cut: requests still owed an
+ * answer get 503. Joins the threads. Any thread that is not a loop. */
 void http_stop(struct http_server *server, int64_t timeout_ms);
 void http_close(struct http_server *server); /* after http_stop() or without http_start() */
 
 struct http_stats {
-    uint64_t connections;    /* open now */
-    uint64_t accepted;       /* connections since the start */
-    uint64_t requests;       /* complete requests */
-    uint64_t status[6];      /* answers by class: [2] counts 2xx, [0] the rest */
-    uint64_t timeouts;       /* connections cut for being slow */
+    uint64_t connections; /* open now */
+    uint64_t accepted;    /* connections since the start */
+    uint64_t requests;    /* complete requests */
+    uint64_t status[6];   /* answers by class: [2] counts 2xx, [0] the rest */
+    uint64_t timeouts;    /* connections cut for being slow */
 };
 struct http_stats http_stats(const struct http_server *server); /* any thread */
 
@@ -92,16 +98,24 @@ struct mailbox *http_loop_mailbox(struct http_loop *loop);
  * A request lives until it is answered; the handler may keep it beyond its own return and
  * must answer it exactly once, also when the client has left meanwhile (then the answer
  * goes nowhere). All of this on the request's loop. Slices live as long as the request's
- * client stays, so a handler that answers later copies first what it needs then.
+ * client stays, so a handler that answers later copies first what it needs then; asked
+ * later than that, the functions below return absent slices. What is still owed when its
+ * loop ends must not be answered any more.
  */
+#define HTTP_BODY_PADDING 64 /* bytes behind a body that may be read, for simdjson */
+
 struct http_loop *http_request_loop(struct http_request *request);
 struct slice http_request_method(const struct http_request *request);
-struct slice http_request_path(const struct http_request *request);  /* without the query, normalised */
+/* Without the query; percent-encoding undone, but for "%2F"; dot segments resolved. */
+struct slice http_request_path(const struct http_request *request);
 struct slice http_request_query(const struct http_request *request); /* behind the "?", or empty */
 struct slice http_request_capture(const struct http_request *request);
+/* The first of that name, without spaces around. Those that frame the message
+ * (content-length, transfer-encoding, expect, upgrade) are not kept. */
 struct slice http_request_header(const struct http_request *request, const char *lower_case_name);
 struct slice http_request_body(const struct http_request *request);
-void http_request_peer(const struct http_request *request, char *out, size_t size); /* "127.0.0.1" */
+/* "127.0.0.1". */
+void http_request_peer(const struct http_request *request, char *out, size_t size);
 
 /* The value of a query parameter, percent-decoded into out (size bytes with a NUL).
  * False if it is not there, or malformed or too long (then *ret_bad is true). */
@@ -112,7 +126,8 @@ struct http_header {
     const char *value;
 };
 
-/* Answers with a JSON body (copied). `headers` may be NULL, else ends with name == NULL. */
+/* Answers with a JSON body. All arguments are copied. `headers` may be NULL, else ends
+ * with name == NULL; the length is the room's to say. */
 void http_respond(struct http_request *request, int status, const struct http_header *headers,
                   struct slice body);
 
@@ -121,8 +136,7 @@ void http_respond_as(struct http_request *request, int status, const char *conte
                      const struct http_header *headers, struct slice body);
 
 /* Answers {"detail": "<words>"}. */
-void http_respond_error(struct http_request *request, int status,
-                        const struct http_header *headers, const char *fmt, ...)
-    PRINTF_LIKE(4, 5);
+void http_respond_error(struct http_request *request, int status, const struct http_header *headers,
+                        const char *fmt, ...) PRINTF_LIKE(4, 5);
 
 #endif

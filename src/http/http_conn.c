@@ -1,0 +1,275 @@
+/*
+ * A connection's life: opened, moved from state to state, cut when too slow, closed.
+ *
+ * Each state has at most one time limit, counted from the moment the limit began to apply
+ * and not from the last byte: who sends a byte a second is cut like who sends none. What
+ * libh2o does to a connection by itself (reading again after an answer or after "100
+ * Continue") is settled at the end of the turn, before the next wait.
+ */
+#include "base/mem.h"
+#include "http/http_priv.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+static void on_timeout(h2o_timeout_entry_t *entry);
+
+/* The limit of a state, or LIMITS for none. */
+static enum conn_limit limit_of(enum conn_state state)
+{
+    switch (state) {
+    case CONN_OPENED:
+    case CONN_HEAD:
+        return LIMIT_HEADER;
+    case CONN_IDLE:
+        return LIMIT_IDLE;
+    case CONN_BODY:
+        return LIMIT_BODY;
+    case CONN_SENDING:
+    case CONN_REFUSING:
+        return LIMIT_SEND;
+    case CONN_CLOSING:
+    case CONN_LINGERING:
+        return LIMIT_LINGER;
+    case CONN_HANDLING:
+    case CONN_CLOSED:
+        break;
+    }
+    return LIMITS;
+}
+
+static bool may_move(enum conn_state from, enum conn_state to)
+{
+    switch (to) {
+    case CONN_OPENED:
+        return false;
+    case CONN_HEAD:
+        return from == CONN_OPENED || from == CONN_IDLE;
+    case CONN_BODY:
+        return from == CONN_HEAD;
+    case CONN_HANDLING:
+        return from == CONN_BODY;
+    case CONN_SENDING: /* from CONN_BODY: libh2o refuses it */
+        return from == CONN_HANDLING || from == CONN_BODY;
+    case CONN_IDLE:
+        return from == CONN_SENDING;
+    case CONN_REFUSING:
+        return from == CONN_HEAD || from == CONN_BODY;
+    case CONN_LINGERING:
+        return from == CONN_REFUSING;
+    case CONN_CLOSING:
+    case CONN_CLOSED:
+        return from != CONN_CLOSED;
+    }
+    return false;
+}
+
+void conn_move(struct http_conn *conn, enum conn_state state)
+{
+    struct http_loop *loop = conn->loop;
+    enum conn_limit before = limit_of(conn->state);
+    enum conn_limit limit = limit_of(state);
+
+    assert(may_move(conn->state, state));
+    conn->state = state;
+    if (limit == before)
+        return;
+    h2o_timeout_unlink(&conn->timer);
+    if (limit != LIMITS)
+        h2o_timeout_link(loop->evloop, &loop->limits[limit], &conn->timer);
+}
+
+static void on_timeout(h2o_timeout_entry_t *entry)
+{
+    struct http_conn *conn = H2O_STRUCT_FROM_MEMBER(struct http_conn, timer, entry);
+
+    if (conn->state != CONN_IDLE && conn->state != CONN_LINGERING && conn->state != CONN_CLOSING)
+        count_one(&conn->loop->timeouts);
+    if (conn->state == CONN_HEAD)
+        conn_refuse(conn, 408, "the head of the request took too long");
+    else if (conn->state == CONN_BODY)
+        conn_refuse(conn, 408, "the body of the request took too long");
+    else
+        conn_cut(conn);
+}
+
+struct http_conn *conn_new(struct http_loop *loop, int fd)
+{
+    struct http_conn *conn = mem_zalloc(sizeof *conn);
+
+    conn->loop = loop;
+    conn->fd = fd;
+    conn->timer.cb = on_timeout;
+    return conn;
+}
+
+static void on_closed(void *arg)
+{
+    struct http_conn *conn = arg;
+
+    conn->sock = NULL;
+    conn->request.req = NULL;
+    conn_move(conn, CONN_CLOSED);
+    conn->loop->open--;
+    accept_release(conn->loop);
+    conn_forget(conn);
+}
+
+/* A TLS handshake goes between making the socket and giving it to libh2o's HTTP/1: the
+ * socket stays the same, and closing it still ends in on_closed(). */
+void conn_open(struct http_conn *conn)
+{
+    struct http_loop *loop = conn->loop;
+    const int on = 1;
+
+    setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    conn->sock =
+        h2o_evloop_socket_create(loop->evloop, conn->fd, H2O_SOCKET_FLAG_IS_ACCEPTED_CONNECTION);
+    conn->sock->on_close.cb = on_closed;
+    conn->sock->on_close.data = conn;
+    h2o_linklist_insert(&loop->conns, &conn->link);
+    loop->open++;
+    h2o_timeout_link(loop->evloop, &loop->limits[LIMIT_HEADER], &conn->timer);
+    h2o_accept(&loop->accept, conn->sock);
+    gate_enter(conn);
+    if (loop->stopping)
+        conn_close_if_quiet(conn);
+}
+
+struct http_conn *conn_of(h2o_socket_t *sock)
+{
+    return sock->on_close.data;
+}
+
+struct http_conn *conn_of_req(h2o_req_t *req)
+{
+    return conn_of(req->conn->callbacks->get_socket(req->conn));
+}
+
+void conn_close(struct http_conn *conn)
+{
+    conn_move(conn, CONN_CLOSING);
+    conn->pass(conn->sock, h2o_socket_error_closed);
+}
+
+/* A write that is under way fails then, and whoever waits for it closes the connection. */
+static void break_socket(struct http_conn *conn)
+{
+    shutdown(h2o_socket_get_fd(conn->sock), SHUT_RDWR);
+}
+
+void conn_cut(struct http_conn *conn)
+{
+    switch (conn->state) {
+    case CONN_HANDLING:
+        conn->request.req->http1_is_persistent = 0;
+        respond_send(conn, 503, NULL, NULL, SLICE("{\"detail\": \"the server is stopping\"}"));
+        break;
+    case CONN_SENDING:
+        conn->request.req->http1_is_persistent = 0;
+        break_socket(conn);
+        break;
+    case CONN_CLOSING:
+        break_socket(conn);
+        break;
+    case CONN_BODY:
+        if (h2o_socket_is_writing(conn->sock)) { /* libh2o's "100 Continue" */
+            break_socket(conn);
+            break;
+        }
+        conn_close(conn);
+        break;
+    case CONN_OPENED:
+    case CONN_IDLE:
+    case CONN_HEAD:
+    case CONN_REFUSING:
+    case CONN_LINGERING:
+        conn_close(conn);
+        break;
+    case CONN_CLOSED:
+        break;
+    }
+}
+
+/* Quiet: between requests, and none waits in the kernel to be read. */
+void conn_close_if_quiet(struct http_conn *conn)
+{
+    char byte;
+
+    if (conn->state != CONN_OPENED && conn->state != CONN_IDLE)
+        return;
+    if (conn->ahead_at == conn->ahead.len &&
+        recv(h2o_socket_get_fd(conn->sock), &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
+        conn_close(conn);
+}
+
+void conn_unsettle(struct http_conn *conn)
+{
+    if (conn->unsettled)
+        return;
+    conn->unsettled = true;
+    conn->next_unsettled = conn->loop->unsettled;
+    conn->loop->unsettled = conn;
+}
+
+static void settle_one(struct http_conn *conn)
+{
+    if (conn->state != CONN_IDLE && conn->state != CONN_BODY)
+        return;
+    if (conn->sock->_cb.read == NULL) { /* "100 Continue" is still being sent */
+        conn_unsettle(conn);
+        return;
+    }
+    gate_enter(conn);
+    gate_feed(conn);
+    if (conn->loop->stopping && conn->state == CONN_IDLE)
+        conn_close_if_quiet(conn);
+}
+
+static void conn_free(struct http_conn *conn)
+{
+    h2o_linklist_unlink(&conn->link);
+    buf_free(&conn->path);
+    buf_free(&conn->ahead);
+    buf_free(&conn->refusal);
+    free(conn);
+}
+
+void conn_settle(struct http_loop *loop)
+{
+    struct http_conn *conn = loop->unsettled;
+    struct http_conn *next;
+
+    loop->unsettled = NULL;
+    for (; conn != NULL; conn = next) {
+        next = conn->next_unsettled;
+        conn->unsettled = false;
+        settle_one(conn);
+    }
+    conn = loop->dead;
+    loop->dead = NULL;
+    for (; conn != NULL; conn = next) {
+        next = conn->next_dead;
+        if (conn->unsettled)
+            conn_forget(conn); /* the other list still has it: next turn */
+        else
+            conn_free(conn);
+    }
+}
+
+void conn_forget(struct http_conn *conn)
+{
+    if (conn->state != CONN_CLOSED || conn->request.owed)
+        return;
+    conn->next_dead = conn->loop->dead;
+    conn->loop->dead = conn;
+}
+
+/* What is left then are connections whose handlers never answered. */
+void conn_free_all(struct http_loop *loop)
+{
+    while (!h2o_linklist_is_empty(&loop->conns))
+        conn_free(H2O_STRUCT_FROM_MEMBER(struct http_conn, link, loop->conns.next));
+}
