@@ -1,0 +1,138 @@
+/*
+ * The memory of client ids: exact inside its window, bounded, and able to forget a round.
+ */
+#include "queue/queue_priv.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+enum { WINDOW = 1000 };
+
+static bool admit(struct ids *ids, uint32_t product, unsigned number, uint64_t position,
+                  uint64_t *ret_original)
+{
+    char id[32];
+
+    snprintf(id, sizeof id, "id-%u", number);
+    return ids_admit(ids, product, slice_of(id), position, ret_original);
+}
+
+static void a_repeat_finds_the_first_position(void **state)
+{
+    struct ids *ids = ids_open(WINDOW);
+    uint64_t original = 0;
+
+    (void)state;
+    assert_true(admit(ids, 10, 1, 700, &original));
+    assert_false(admit(ids, 10, 1, 900, &original));
+    assert_int_equal(original, 700);
+    ids_close(ids);
+}
+
+static void the_same_id_of_another_product_is_another(void **state)
+{
+    struct ids *ids = ids_open(WINDOW);
+    uint64_t original = 0;
+
+    (void)state;
+    assert_true(admit(ids, 10, 1, 700, &original));
+    assert_true(admit(ids, 9, 1, 800, &original));
+    assert_false(admit(ids, 9, 1, 900, &original));
+    assert_int_equal(original, 800);
+    ids_close(ids);
+}
+
+static void the_last_ids_of_the_window_are_all_remembered_and_memory_is_bounded(void **state)
+{
+    struct ids *ids = ids_open(WINDOW);
+    uint64_t original = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < 50 * WINDOW; i++) {
+        assert_true(admit(ids, 1, i, i, &original));
+        ids_settle(ids, true);
+        if (i >= WINDOW && i % 97 == 0) {
+            for (unsigned back = 1; back < WINDOW; back += 37) {
+                assert_false(admit(ids, 1, i - back, 1, &original));
+                assert_int_equal(original, i - back);
+            }
+        }
+    }
+    /* Far outside the window it is new again. */
+    assert_true(admit(ids, 1, 5, 77, &original));
+    ids_close(ids);
+}
+
+static void a_round_that_failed_is_forgotten(void **state)
+{
+    struct ids *ids = ids_open(WINDOW);
+    uint64_t original = 0;
+
+    (void)state;
+    assert_true(admit(ids, 1, 1, 10, &original));
+    ids_settle(ids, true);
+    assert_true(admit(ids, 1, 2, 20, &original));
+    assert_true(admit(ids, 1, 3, 30, &original));
+    ids_settle(ids, false);
+    assert_true(admit(ids, 1, 2, 40, &original));
+    assert_true(admit(ids, 1, 3, 50, &original));
+    assert_false(admit(ids, 1, 1, 60, &original));
+    assert_int_equal(original, 10);
+    ids_close(ids);
+}
+
+/* Against a plain array of what is remembered. */
+static void random_admissions_and_failures_agree_with_a_plain_list(void **state)
+{
+    enum { IDS = 400 };
+    static int64_t known[IDS];
+    static int64_t settled[IDS];
+    struct ids *ids = ids_open(WINDOW);
+    uint64_t seed = 42;
+    uint64_t original = 0;
+
+    (void)state;
+    for (int i = 0; i < IDS; i++)
+        known[i] = settled[i] = -1;
+    for (int64_t step = 0; step < 200000; step++) {
+        unsigned number;
+
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        number = (unsigned)(seed >> 33) % IDS;
+        if (admit(ids, 1, number, (uint64_t)step, &original)) {
+            assert_int_equal(known[number], -1);
+            known[number] = step;
+        } else {
+            assert_int_equal(known[number], (int64_t)original);
+        }
+        if ((seed >> 20) % 50 == 0) {
+            bool keep = (seed >> 10) % 3 != 0;
+
+            ids_settle(ids, keep);
+            memcpy(keep ? settled : known, keep ? known : settled, sizeof known);
+        }
+        if (step % 20000 == 19999) { /* a new window, before the old one overflows */
+            ids_close(ids);
+            ids = ids_open(WINDOW);
+            for (int i = 0; i < IDS; i++)
+                known[i] = settled[i] = -1;
+        }
+    }
+    ids_close(ids);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_repeat_finds_the_first_position),
+        cmocka_unit_test(the_same_id_of_another_product_is_another),
+        cmocka_unit_test(the_last_ids_of_the_window_are_all_remembered_and_memory_is_bounded),
+        cmocka_unit_test(a_round_that_failed_is_forgotten),
+        cmocka_unit_test(random_admissions_and_failures_agree_with_a_plain_list),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
