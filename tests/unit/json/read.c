@@ -249,6 +249,7 @@ static void bad_texts_are_refused_with_the_place(void **state)
         {"\"a\\ud83d\"", "byte 2: a lone surrogate"},
         {"\"\\udc18\"", "byte 1: a lone surrogate"},
         {"\"\\ud83d\\ud83d\"", "byte 1: a lone surrogate"},
+        {"\"\\udc18\\udc18\"", "byte 1: a lone surrogate"},
         {"\"\\udc18\\ud83d\"", "byte 1: a lone surrogate"},
         {"\"\\ud83dx\\udc18\"", "byte 1: a lone surrogate"},
         {"\"\\ud83d\\u0041\"", "byte 1: a lone surrogate"},
