@@ -12,11 +12,11 @@ test:
 
 build:
 	@scripts/setup
-	@scripts/build release
+	@scripts/build release labs-analytics
 
 bench:
 	@scripts/setup test
-	@scripts/build release
+	@scripts/build release labs-analytics
 	@bench/run
 
 lint:
@@ -43,7 +43,7 @@ format:
 
 docs:
 	@scripts/setup
-	@scripts/build release
+	@scripts/build release labs-analytics
 	@scripts/docs
 
 setup:
