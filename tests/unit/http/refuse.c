@@ -36,6 +36,10 @@ static void assert_refused(struct http_server *server, const char *request, size
     close(fd);
 }
 
+#define TWO_LENGTHS                                                                                \
+    "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"                                          \
+    "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+
 static void a_malformed_request_is_400_in_json(void **state)
 {
     static const char *const requests[] = {
@@ -46,8 +50,7 @@ static void a_malformed_request_is_400_in_json(void **state)
         "GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: "
-        "chunked\r\n\r\n0\r\n\r\n",
+        TWO_LENGTHS,
         "\x16\x03\x01\x02",
     };
 
