@@ -1,6 +1,7 @@
 /*
  * The operating system's disk: each call is the one of its name, repeated when a signal
- * cut it short, with errno turned into a value.
+ * cut it short, with errno turned into a value. A sync alone is never repeated: after one
+ * that failed, the next says nothing about the same bytes.
  */
 #include "base/disk.h"
 
@@ -21,7 +22,7 @@ static int result(int value)
 static int real_open(struct disk *disk, const char *path, int flags)
 {
     (void)disk;
-    return result(open(path, flags | O_CLOEXEC, 0600));
+    return result(TEMP_FAILURE_RETRY(open(path, flags | O_CLOEXEC, 0600)));
 }
 
 static int real_close(struct disk *disk, int fd)
@@ -69,6 +70,8 @@ static int real_write(struct disk *disk, int fd, struct iovec *vector, size_t co
             continue;
         if (n < 0)
             return -errno;
+        if (n == 0 && vector->iov_len > 0)
+            return -EIO; /* it neither writes nor says why */
         offset += (uint64_t)n;
         while (count > 0 && (size_t)n >= vector->iov_len) {
             n -= (ssize_t)vector->iov_len;
@@ -91,14 +94,19 @@ static int real_sync(struct disk *disk, int fd)
 
 static int real_allocate(struct disk *disk, int fd, uint64_t len)
 {
+    int number;
+
     (void)disk;
-    return -posix_fallocate(fd, 0, (off_t)len);
+    do
+        number = posix_fallocate(fd, 0, (off_t)len);
+    while (number == EINTR);
+    return -number;
 }
 
 static int real_truncate(struct disk *disk, int fd, uint64_t len)
 {
     (void)disk;
-    return result(ftruncate(fd, (off_t)len));
+    return result(TEMP_FAILURE_RETRY(ftruncate(fd, (off_t)len)));
 }
 
 static int real_rename(struct disk *disk, const char *from, const char *to)
@@ -137,16 +145,19 @@ static int real_list(struct disk *disk, const char *path, void (*each)(void *arg
 {
     DIR *folder = opendir(path);
     struct dirent *entry;
+    int number;
 
     (void)disk;
     if (folder == NULL)
         return -errno;
-    while ((entry = readdir(folder)) != NULL) {
+    /* A listing that breaks off looks like its end, but for errno. */
+    while (errno = 0, (entry = readdir(folder)) != NULL) {
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
             each(arg, entry->d_name);
     }
+    number = errno;
     closedir(folder);
-    return 0;
+    return -number;
 }
 
 struct disk disk_real = {

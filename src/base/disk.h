@@ -21,7 +21,7 @@ struct disk {
     int64_t (*read)(struct disk *disk, int fd, void *bytes, size_t len, uint64_t offset);
     /* Writes all of it or fails; may change the vector. */
     int (*write)(struct disk *disk, int fd, struct iovec *vector, size_t count, uint64_t offset);
-    int (*sync)(struct disk *disk, int fd);                   /* data, not times */
+    int (*sync)(struct disk *disk, int fd);                   /* data and size; tries once */
     int (*allocate)(struct disk *disk, int fd, uint64_t len); /* blocks for [0, len) */
     int (*truncate)(struct disk *disk, int fd, uint64_t len);
     int (*rename)(struct disk *disk, const char *from, const char *to);

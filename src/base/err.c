@@ -4,6 +4,7 @@
 #include "base/err.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,7 +34,7 @@ static const char *const names[] = {
 
 const char *err_name(int code)
 {
-    size_t index = code <= 0 ? (size_t)-code : sizeof names;
+    size_t index = code <= 0 ? (size_t)(-(int64_t)code) : sizeof names;
 
     if (index >= sizeof names / sizeof *names || names[index] == NULL)
         return "unknown";
