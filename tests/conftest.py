@@ -2,6 +2,7 @@
 
 engines    makes engines: engines(WORKERS=1), engines(DATABASE_URL=...), engines(start=False)
 engine     one that runs, on the embedded store
+shared     one that runs for many tests, which neither stop it nor count on its totals
 postgres   a running PostgreSQL with one empty database: postgres.url()
 proxies    makes misbehaving proxies: proxies(port)
 proxy      one in front of PostgreSQL; postgres.url(port=proxy.port) leads through it
@@ -9,6 +10,7 @@ store_url  a test that takes it runs twice: on SQLite and on PostgreSQL
 scale      LABS_SCALE, 1 unless set: how much longer `make stress` makes a long test
 """
 
+import contextlib
 import os
 
 import pytest
@@ -34,13 +36,13 @@ def postgres(_cluster):
     return _cluster
 
 
-@pytest.fixture
-def engines(tmp_path, proxies):  # proxies: closed only after the engines have stopped
+@contextlib.contextmanager
+def _engines_in(folder):
     assert BINARY.exists(), f"{BINARY} is missing: run `make build`"
     made = []
 
     def make(start=True, **arguments):
-        engine = Engine(tmp_path / f"engine-{len(made) + 1}", **arguments)
+        engine = Engine(folder / f"engine-{len(made) + 1}", **arguments)
         made.append(engine)
         return engine.start() if start else engine
 
@@ -56,8 +58,20 @@ def engines(tmp_path, proxies):  # proxies: closed only after the engines have s
 
 
 @pytest.fixture
+def engines(tmp_path, proxies):  # proxies: closed only after the engines have stopped
+    with _engines_in(tmp_path) as make:
+        yield make
+
+
+@pytest.fixture
 def engine(engines):
     return engines()
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    with _engines_in(tmp_path_factory.mktemp("shared")) as make:
+        yield make(FORWARD_BATCH_AGE="20ms")
 
 
 @pytest.fixture

@@ -295,6 +295,12 @@ class Engine:
         """The rows of the table `event` as dicts, in the order of their ids."""
         return self.query(EVENTS)
 
+    def events_of(self, identity, timeout=30):
+        """The rows of one transaction, waited for."""
+        where = f"WHERE transaction_id = '{identity}' ORDER BY id"
+        sql = EVENTS.replace("ORDER BY id", where)
+        return self.wait_until(lambda: self.query(sql), timeout, f"the rows of {identity}")
+
     def stored_ids(self):
         """{transaction id: rows}, read from the store."""
         counted = self.query("SELECT transaction_id, count(*) AS n FROM event GROUP BY 1")
