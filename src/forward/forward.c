@@ -88,8 +88,6 @@ int forward_start(const struct forward_options *options, struct forward **ret, s
         code = err_system(err, code, "start the writer");
         goto stop_loader;
     }
-    pthread_setname_np(forward->loader, "loader");
-    pthread_setname_np(forward->writer, "writer");
     *ret = forward;
     return 0;
 

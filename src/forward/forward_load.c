@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 
 #include <stdio.h>
 
@@ -179,6 +180,8 @@ void *loader_run(void *arg)
     uint64_t position = 0;
     struct slot *slot;
 
+    thread_name("loader");
+    thread_background();
     while ((slot = next_slot(forward, reader, &position)) != NULL) {
         bool loaded;
 

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -327,6 +328,8 @@ void *writer_run(void *arg)
     };
     struct forward_event event = {.kind = EVENT_START};
 
+    thread_name("writer");
+    thread_background();
     for (;;) {
         enum forward_action action = forward_step(&writer.state, &event, now_ms());
 
