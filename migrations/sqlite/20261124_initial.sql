@@ -12,6 +12,8 @@ CREATE TABLE event (
     received_at    text NOT NULL
 );
 
+-- Costs a fifth of the rows a second (582 k instead of 733 k of CPU time, 32 rows a statement);
+-- without it, finding a transaction reads the table: 0.2 s a million rows.
 CREATE INDEX event_transaction_id ON event (transaction_id);
 
 -- How far each node's log has been forwarded: moved in the transaction of the events.

@@ -7,7 +7,9 @@
  *
  * The session: commits wait for the server's disk unless the server's owner chose another
  * guarantee than "off"; statements, locks and idle transactions end at our own time limit, so
- * that a connection that we gave up on does not keep its locks.
+ * that a connection that we gave up on does not keep its locks. A server that waits for rows
+ * heeds none of these limits: it notices by keepalive that our machine is gone (its own default
+ * is two hours), and a backend that we know we have left in a transaction is ended by name.
  */
 #include "store/postgres/postgres_priv.h"
 
@@ -108,11 +110,22 @@ static int prepare_session(struct store_pg *pg, struct err *err)
                "SET timezone = 'UTC';"
                "SET statement_timeout = %" PRId64 ";"
                "SET lock_timeout = %" PRId64 ";"
-               "SET idle_in_transaction_session_timeout = %" PRId64,
+               "SET idle_in_transaction_session_timeout = %" PRId64 ";"
+               "SET tcp_keepalives_idle = 10;"
+               "SET tcp_keepalives_interval = 5;"
+               "SET tcp_keepalives_count = 3",
                limit_ms, limit_ms, limit_ms);
+    if (pg->left_behind != 0)
+        buf_printf(&sql,
+                   ";SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %d"
+                   " AND usename = current_user"
+                   " AND application_name = current_setting('application_name')",
+                   pg->left_behind);
     buf_append_char(&sql, '\0');
     error = store_pg_run(pg, sql.data, NULL, err);
     buf_free(&sql);
+    if (error == 0)
+        pg->left_behind = 0;
     return error;
 }
 
@@ -126,7 +139,7 @@ static bool is_good(struct store_pg *pg)
         if (!PQconsumeInput(pg->connection))
             return false;
     }
-    return PQstatus(pg->connection) == CONNECTION_OK &&
+    return !pg->stale && PQstatus(pg->connection) == CONNECTION_OK &&
            PQtransactionStatus(pg->connection) == PQTRANS_IDLE;
 }
 

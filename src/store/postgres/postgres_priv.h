@@ -19,6 +19,8 @@ struct store_pg {
     struct store store;
     char *url;
     PGconn *connection; /* NULL: none, or broken */
+    bool stale;         /* the server could not do something in this session */
+    int left_behind;    /* backend that may still hold a transaction of ours; 0: none */
 };
 
 static inline struct store_pg *store_pg_of(struct store *store)

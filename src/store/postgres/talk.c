@@ -17,8 +17,12 @@
 
 void store_pg_break(struct store_pg *pg)
 {
+    if (pg->connection != NULL && PQtransactionStatus(pg->connection) != PQTRANS_IDLE &&
+        PQbackendPID(pg->connection) != 0)
+        pg->left_behind = PQbackendPID(pg->connection);
     PQfinish(pg->connection);
     pg->connection = NULL;
+    pg->stale = false;
 }
 
 int store_pg_wait(struct store_pg *pg, short events, struct err *err)
@@ -40,6 +44,18 @@ int store_pg_wait(struct store_pg *pg, short events, struct err *err)
         if (left_us == 0)
             return store_too_late(&pg->store, err);
     }
+}
+
+/* The words of a result that tells of an error. What the server cannot do now it may be unable
+ * to do as long as the session lasts, for settings such as default_transaction_read_only are
+ * read at its start: the next store_connect() begins another. */
+static int refusal(struct store_pg *pg, const PGresult *result, struct err *err)
+{
+    int error = store_pg_refusal(result, err);
+
+    if (error != ERR_REFUSED)
+        pg->stale = true;
+    return error;
 }
 
 /* Sends what it can and, if something is left, waits for the socket; *ret_done says whether
@@ -108,7 +124,7 @@ int store_pg_expect(struct store_pg *pg, ExecStatusType status, PGresult **ret, 
         return 0;
     }
     if (PQresultStatus(result) == PGRES_FATAL_ERROR)
-        error = store_pg_refusal(result, err);
+        error = refusal(pg, result, err);
     else
         error = err_set(err, ERR_UNAVAILABLE, "the server answered %s instead of %s",
                         PQresStatus(PQresultStatus(result)), PQresStatus(status));
@@ -137,7 +153,7 @@ static int collect(struct store_pg *pg, PGresult **ret, struct err *err)
 
     while ((error = store_pg_next(pg, &result, err)) == 0 && result != NULL) {
         if (failed == 0 && PQresultStatus(result) == PGRES_FATAL_ERROR)
-            failed = store_pg_refusal(result, err);
+            failed = refusal(pg, result, err);
         PQclear(last);
         last = result;
     }

@@ -168,7 +168,8 @@ int store_pg_write(struct store *store, const struct store_batch *batch, size_t 
     return error;
 }
 
-/* Begins a transaction, locks the cursor's row and looks for the id. */
+/* Begins a transaction, locks the cursor's row and looks for the id. By a count: for a single
+ * row the planner would rather start reading the table, in the hope of meeting it soon. */
 static int lock_and_look(struct store_pg *pg, const char *node, const char *id, bool *ret_there,
                          struct err *err)
 {
@@ -182,8 +183,8 @@ static int lock_and_look(struct store_pg *pg, const char *node, const char *id, 
                            "SELECT FROM forward_cursor WHERE node = ",
                            node, " FOR UPDATE;", err);
     if (error == 0)
-        error = append_literal(pg, &sql, "SELECT FROM event WHERE transaction_id = ", id,
-                               " LIMIT 1", err);
+        error = append_literal(pg, &sql, "SELECT count(*) FROM event WHERE transaction_id = ", id,
+                               "", err);
     buf_append_char(&sql, '\0');
     if (error == 0)
         error = store_pg_send(pg, sql.data, err);
@@ -201,7 +202,7 @@ static int lock_and_look(struct store_pg *pg, const char *node, const char *id, 
         error = store_pg_expect(pg, PGRES_TUPLES_OK, &found, err);
     if (error != 0)
         return error;
-    *ret_there = PQntuples(found) > 0;
+    *ret_there = strcmp(PQgetvalue(found, 0, 0), "0") != 0;
     PQclear(found);
     return store_pg_next(pg, &found, err);
 }

@@ -4,7 +4,7 @@
  *
  * The WAL is bounded: it is checkpointed at CHECKPOINT_PAGES, and when readers have kept it
  * from starting over until it holds CROWDED_PAGES, the writer waits for a moment without
- * readers. What a burst left of it on the disk is cut back to JOURNAL_LIMIT.
+ * readers. What a burst left of it on the disk is cut back to 64 MiB.
  */
 #include "store/sqlite/sqlite_priv.h"
 
@@ -26,7 +26,7 @@ enum {
 #define SETTINGS                                                                                   \
     "PRAGMA synchronous = FULL;"                                                                   \
     "PRAGMA cache_size = -16384;"          /* KiB */                                               \
-    "PRAGMA journal_size_limit = 67108864" /* bytes: JOURNAL_LIMIT */
+    "PRAGMA journal_size_limit = 67108864" /* bytes */
 
 int store_sqlite_open(const char *url, struct store **ret, struct err *err)
 {
