@@ -70,7 +70,7 @@ MUST_CHECK int http_open(const struct http_options *options, struct http_server 
 /* The addresses in force, "127.0.0.1:41233", comma-separated; owned by the server. */
 const char *http_addresses(const struct http_server *server);
 
-/* Starts the loops' threads. */
+/* Starts the loops' threads; when it returns, each has called loop_start and serves. */
 MUST_CHECK int http_start(struct http_server *server, struct err *err);
 
 /* Stops accepting; open requests are finished (answers say `Connection: close`), idle

@@ -81,18 +81,57 @@ void conn_move(struct http_conn *conn, enum conn_state state)
         h2o_timeout_link(loop->evloop, &loop->limits[limit], &conn->timer);
 }
 
+/* After the machine stood still, time is up before the kernel's queue has been looked at. */
+static bool has_input(struct http_conn *conn)
+{
+    char byte;
+
+    return conn->ahead_at < conn->ahead.len ||
+           recv(h2o_socket_get_fd(conn->sock), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+static void on_quiet_timeout(struct http_conn *conn)
+{
+    struct http_loop *loop = conn->loop;
+
+    if (has_input(conn)) {
+        h2o_timeout_link(loop->evloop, &loop->limits[limit_of(conn->state)], &conn->timer);
+        return;
+    }
+    if (conn->state == CONN_OPENED)
+        count_one(&loop->timeouts);
+    conn_close(conn);
+}
+
 static void on_timeout(h2o_timeout_entry_t *entry)
 {
     struct http_conn *conn = H2O_STRUCT_FROM_MEMBER(struct http_conn, timer, entry);
 
-    if (conn->state != CONN_IDLE && conn->state != CONN_LINGERING && conn->state != CONN_CLOSING)
+    switch (conn->state) {
+    case CONN_OPENED:
+    case CONN_IDLE:
+        on_quiet_timeout(conn);
+        break;
+    case CONN_HEAD:
         count_one(&conn->loop->timeouts);
-    if (conn->state == CONN_HEAD)
         conn_refuse(conn, 408, "the head of the request took too long");
-    else if (conn->state == CONN_BODY)
+        break;
+    case CONN_BODY:
+        count_one(&conn->loop->timeouts);
         conn_refuse(conn, 408, "the body of the request took too long");
-    else
+        break;
+    case CONN_SENDING:
+    case CONN_REFUSING:
+        count_one(&conn->loop->timeouts);
         conn_cut(conn);
+        break;
+    case CONN_HANDLING:
+    case CONN_CLOSING:
+    case CONN_LINGERING:
+    case CONN_CLOSED:
+        conn_cut(conn);
+        break;
+    }
 }
 
 struct http_conn *conn_new(struct http_loop *loop, int fd)
@@ -193,15 +232,10 @@ void conn_cut(struct http_conn *conn)
     }
 }
 
-/* Quiet: between requests, and none waits in the kernel to be read. */
+/* Quiet: between requests, and none waits to be read. */
 void conn_close_if_quiet(struct http_conn *conn)
 {
-    char byte;
-
-    if (conn->state != CONN_OPENED && conn->state != CONN_IDLE)
-        return;
-    if (conn->ahead_at == conn->ahead.len &&
-        recv(h2o_socket_get_fd(conn->sock), &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
+    if ((conn->state == CONN_OPENED || conn->state == CONN_IDLE) && !has_input(conn))
         conn_close(conn);
 }
 

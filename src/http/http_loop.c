@@ -204,6 +204,7 @@ void *loop_main(void *arg)
     if (options->loop_start != NULL)
         loop->arg = options->loop_start(loop, options->arg);
     accept_start(loop);
+    sem_post(&loop->server->ready);
     while (wait_ms >= 0)
         wait_ms = turn(loop, wait_ms);
     mailbox_deliver(&loop->mailbox);

@@ -23,6 +23,7 @@
 #define H2O_USE_EPOLL 1
 #include <h2o.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 /* The gate leans on how this version's HTTP/1 code reads and closes (2.2.x). */
@@ -134,6 +135,7 @@ struct http_server {
     size_t route_count;
     struct http_loop *loops;
     unsigned started;             /* loops with a thread */
+    sem_t ready;                  /* posted by each once it serves */
     _Atomic unsigned accepting;   /* loops with listeners */
     _Atomic uint64_t connections; /* open or about to be */
     _Atomic bool stopping;

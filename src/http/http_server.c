@@ -97,6 +97,7 @@ int http_open(const struct http_options *options, struct http_server **ret, stru
 
     assert(options->loops > 0 && options->max_connections > 0);
     server->options = *options;
+    sem_init(&server->ready, 0, 0);
     configure(server);
     route_compile(server);
     code = listen_open(server, err);
@@ -134,6 +135,9 @@ int http_start(struct http_server *server, struct err *err)
             server->started++;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    for (unsigned i = 0; i < server->started; i++)
+        while (sem_wait(&server->ready) != 0)
+            continue; /* interrupted by a signal */
     if (number != 0) {
         atomic_fetch_sub(&server->accepting, server->options.loops - server->started);
         http_stop(server, 0);
@@ -161,6 +165,7 @@ void http_close(struct http_server *server)
         close_loop(&server->loops[i]);
     listen_close(server);
     free(server->listeners);
+    sem_destroy(&server->ready);
     h2o_config_dispose(&server->config);
     route_free(server);
     free(server->loops);
