@@ -176,14 +176,10 @@ void handle_transaction_list(struct http_request *request, void *arg)
 
     if (!may_read(request) || !read_limit(request, 100, &limit))
         return;
-    if (http_query(query, "status", status, sizeof status, &bad) && !bad) {
-        if (strcmp(status, "uncompleted") == 0)
-            which = API_UNCOMPLETED;
-        else if (strcmp(status, "failed") != 0)
-            bad = true;
-    }
+    if (http_query(query, "status", status, sizeof status, &bad))
+        bad = !api_list_by_name(status, &which);
     if (bad) {
-        http_respond_error(request, 400, NULL, "status: must be failed or uncompleted");
+        http_respond_error(request, 400, NULL, "status: must be uncompleted, successful or failed");
         return;
     }
     has_after = http_query(query, "after", after, sizeof after, &bad);

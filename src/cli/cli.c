@@ -16,7 +16,7 @@ static const struct command commands[] = {
     {"token", "[--urn U] [--ttl D]", "mint a token of the development issuer", 0, command_token},
     {"status", "[--json]", "queue, store and transaction counts", 0, command_status},
     {"transactions", "list|show|retry|discard [ID]",
-     "the transaction log: list [--status failed|uncompleted] [--limit N] [--after ID], "
+     "the transaction log: list [--status uncompleted|successful|failed] [--limit N] [--after ID], "
      "show ID, retry ID|--all, discard ID",
      2, command_transactions},
     {"migrate", "[--status]", "schema migrations of the store", 0, command_migrate},

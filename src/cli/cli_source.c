@@ -75,12 +75,14 @@ int source_list(struct source *source, struct buf *out, struct err *err)
     const struct cli *cli = source->cli;
     const char *status = cli->status != NULL ? cli->status : "failed";
     unsigned limit = cli->limit != NULL ? (unsigned)atoi(cli->limit) : 100;
+    enum api_list which;
     char path[256];
 
     if (!source->online)
-        return api_write_transactions(&source->offline.view,
-                                      strcmp(status, "failed") == 0 ? API_FAILED : API_UNCOMPLETED,
-                                      slice_of(cli->after), limit, out, err);
+        return api_list_by_name(status, &which)
+                   ? api_write_transactions(&source->offline.view, which, slice_of(cli->after),
+                                            limit, out, err)
+                   : err_set(err, ERR_INVALID, "no list of that status");
     if (cli->after != NULL && strlen(cli->after) != TXN_ID_SIZE - 1)
         return err_set(err, ERR_INVALID, "--after: must be the id of a transaction");
     snprintf(path, sizeof path, "/v1/transactions?status=%s&limit=%u%s%s", status, limit,

@@ -106,6 +106,7 @@ static int act(struct cli *cli, struct source *source, struct buf *out, struct e
 static int check_words(const struct cli *cli)
 {
     const char *verb = cli->argc > 1 ? cli->argv[1] : "";
+    enum api_list which;
     bool needs_id = strcmp(verb, "show") == 0 || strcmp(verb, "discard") == 0 ||
                     (strcmp(verb, "retry") == 0 && !cli->all);
 
@@ -115,9 +116,8 @@ static int check_words(const struct cli *cli)
         return cli_usage("transactions %s: say which, by its id", verb);
     if (!needs_id && cli->argc != 2)
         return cli_usage("transactions %s: takes no id", verb);
-    if (cli->status != NULL && strcmp(cli->status, "failed") != 0 &&
-        strcmp(cli->status, "uncompleted") != 0)
-        return cli_usage("transactions: --status must be failed or uncompleted");
+    if (cli->status != NULL && !api_list_by_name(cli->status, &which))
+        return cli_usage("transactions: --status must be uncompleted, successful or failed");
     if (cli->limit != NULL && (atoi(cli->limit) < 1 || atoi(cli->limit) > 1000))
         return cli_usage("transactions: --limit must be a number from 1 to 1000");
     return 0;
