@@ -1,0 +1,34 @@
+/*
+ * One transaction as the API shows it, for single answers and for lists.
+ */
+#ifndef API_FOUND_H
+#define API_FOUND_H
+
+#include "api/api.h"
+
+struct found {
+    const char *status;
+    uint64_t position;
+    const char *product;
+    struct slice pennkey;
+    int64_t timestamp_us, received_us;
+    uint32_t datapoints, attempts;
+    struct slice error;
+    const struct txn *whole; /* NULL: contents are not at hand */
+};
+
+/* ,"name":"2026-..." */
+void write_time(struct buf *out, const char *name, int64_t instant_us);
+/* "name":"<id>" */
+void write_id(const struct api_view *view, struct buf *out, const char *name, uint64_t position);
+void write_found(const struct api_view *view, struct buf *out, const struct found *found);
+/* Fills in what the transaction itself says. */
+void from_txn(const struct api_view *view, struct found *found, const struct txn *txn);
+/* A transaction of the ledger; `whole`: with its datapoints. */
+MUST_CHECK int write_failed(const struct api_view *view, const struct ledger_failed *failed,
+                            bool whole, struct buf *out, struct err *err);
+/* The position that an id of this node names; ERR_NOT_FOUND for any other text. */
+MUST_CHECK int read_id(const struct api_view *view, struct slice id, uint64_t *ret,
+                       struct err *err);
+
+#endif
