@@ -47,10 +47,10 @@ struct wal_options {
     const char *dir;         /* made if it is not there */
     char node[WAL_NODE_LEN]; /* segments of another node are refused */
     uint64_t segment_bytes;  /* size of new segments */
-    uint64_t max_bytes;      /* of all segments, spare ones too */
+    uint64_t max_bytes;      /* of all segments, spare ones too; two are always allowed */
     bool sync;               /* false: durable means written */
     bool read_only;          /* changes nothing, starts no thread; for offline commands */
-    unsigned spares;         /* segments prepared ahead */
+    unsigned spares;         /* segments prepared ahead, 15 at most; one more is kept */
     uint64_t start;          /* everything before this position has been delivered */
     struct wal_hooks hooks;
     /* Called at open for every whole record from the first segment on. May be NULL. */
@@ -77,7 +77,8 @@ struct wal_recovery {
 MUST_CHECK int wal_open(const struct wal_options *options, struct wal **ret,
                         struct wal_recovery *ret_recovery, struct err *err);
 
-/* Commits what is handed in, stops the threads, and closes. Producers are gone before. */
+/* Commits what is handed in, stops the threads, and closes. Producers are closed before, or hand
+ * nothing in any more: their batches may still be delivered afterwards. */
 void wal_close(struct wal *wal);
 
 /*
@@ -96,7 +97,7 @@ struct wal_ticket {
     void (*done)(struct wal_ticket *ticket, int status, const struct err *err);
 };
 
-/* At most max_bytes wait in its batches. `home` must outlive every batch that is under way. */
+/* At most max_bytes (below 4 GiB) wait in its batches. `home` must outlive the producer. */
 struct wal_producer *wal_producer_open(struct wal *wal, struct mailbox *home, size_t max_bytes);
 
 /* True when nothing is under way: then it may be closed. */
@@ -131,7 +132,8 @@ void wal_reader_close(struct wal_reader *reader);
 void wal_reader_seek(struct wal_reader *reader, uint64_t position);
 
 /*
- * The next record; it lives until the next call. *ret_next is the position behind it.
+ * The next record; it lives until the next call. *ret_next is the position behind it. What has
+ * been released is passed over.
  *   ERR_NOT_FOUND  nothing durable is left
  *   ERR_CORRUPT    the bytes from *ret_position to *ret_next are damaged; the reader stands
  *                  behind them
@@ -152,8 +154,9 @@ void wal_wake(struct wal *wal);
  * `*ret_first` (may be NULL) is the first position that is still there. Any thread. */
 void wal_release(struct wal *wal, uint64_t position, uint64_t *ret_first);
 
-/* Records in [first durable segment's start, position): for counting what lies behind a cursor
- * without reading more than one segment. ERR_IO, ERR_NOT_FOUND if position is in no segment. */
+/* How many records the log ever held before `position`, so that a difference from `records` of
+ * wal_stats() says what lies behind a cursor; reads one segment at most. ERR_IO, ERR_NOT_FOUND if
+ * the position lies before the first segment. */
 MUST_CHECK int wal_count_before(struct wal *wal, uint64_t position, uint64_t *ret_records,
                                 struct err *err);
 

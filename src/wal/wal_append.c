@@ -4,12 +4,16 @@
  *
  * While batches are under way the open one keeps growing: that is the group in group commit.
  * A producer refuses when its batches hold max_bytes, or while the log refuses as a whole.
+ *
+ * A ticket's done() may append and flush again: its own batch is still under way then, and
+ * what found no free batch goes in when this one has come home.
  */
 #include "wal/wal_priv.h"
 
 #include "base/mem.h"
 
 #include <assert.h>
+#include <sched.h>
 #include <stdlib.h>
 
 enum { KEEP = 1024 * 1024 }; /* memory that an empty batch may keep */
@@ -20,6 +24,7 @@ struct wal_producer *wal_producer_open(struct wal *wal, struct mailbox *home, si
 {
     struct wal_producer *producer = mem_zalloc(sizeof *producer);
 
+    assert(!wal->options.read_only && max_bytes <= UINT32_MAX); /* tickets hold offsets */
     producer->wal = wal;
     producer->home = home;
     producer->max_bytes = max_bytes;
@@ -44,6 +49,9 @@ void wal_producer_close(struct wal_producer *producer)
     if (producer == NULL)
         return;
     assert(producer->under_way == 0);
+    /* The last batch is home, but the committer may still be waking the mailbox's reader. */
+    while (atomic_load_explicit(&producer->ringing, memory_order_acquire) != 0)
+        sched_yield();
     for (int i = 0; i < BATCHES; i++)
         buf_free(&producer->batches[i].data);
     free(producer);
@@ -53,9 +61,13 @@ int wal_reserve(struct wal_producer *producer, size_t max_len, char **ret, struc
 {
     struct wal *wal = producer->wal;
     struct wal_batch *batch = producer->open;
+    struct err reason;
 
-    if (atomic_load_explicit(&wal->refusing, memory_order_relaxed) && wal_refusing(wal, err))
-        return err != NULL ? err->code : ERR_FULL;
+    if (atomic_load_explicit(&wal->refusing, memory_order_relaxed) && wal_refusing(wal, &reason)) {
+        if (err != NULL)
+            *err = reason;
+        return reason.code;
+    }
     if (max_len > WAL_MAX_RECORD ||
         RECORD_HEADER + max_len + SEGMENT_HEADER > wal->options.segment_bytes)
         return err_set(err, ERR_TOO_LARGE, "a record of up to %zu bytes fits no segment", max_len);
@@ -109,6 +121,7 @@ void wal_flush(struct wal_producer *producer)
     bool idle;
 
     assert(batch->unclaimed == batch->data.len);
+    producer->flush_wanted = batch->tickets != NULL && producer->free == NULL;
     if (batch->tickets == NULL || producer->free == NULL)
         return;
     producer->open = producer->free;
@@ -132,20 +145,22 @@ static void batch_home(struct mail *mail)
     struct wal_producer *producer = batch->producer;
     struct wal_ticket *ticket = batch->tickets;
 
-    producer->under_way--;
-    producer->waiting_bytes -= batch->data.len;
     while (ticket != NULL) {
         struct wal_ticket *next = ticket->next;
 
         ticket->done(ticket, batch->status, &batch->err);
         ticket = next;
     }
+    producer->under_way--;
+    producer->waiting_bytes -= batch->data.len;
     batch->tickets = NULL;
     batch->last_ticket = NULL;
     batch->unclaimed = 0;
     buf_reset(&batch->data, KEEP);
     batch->next = producer->free;
     producer->free = batch;
+    if (producer->flush_wanted && producer->open->unclaimed == producer->open->data.len)
+        wal_flush(producer);
 }
 
 uint64_t wal_ticket_position(const struct wal_ticket *ticket, uint32_t *iterator)

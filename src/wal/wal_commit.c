@@ -17,7 +17,7 @@
 
 #include <time.h>
 
-enum { HEAL_EVERY_MS = 250 };
+enum { HEAL_EVERY_MS = 100 };
 
 /* What a round has done so far. */
 struct round {
@@ -66,13 +66,9 @@ static int roll(struct wal *wal, struct round *round, struct err *err)
 {
     int code;
 
-    if (wal->fd >= 0) {
-        if ((code = write_out(wal, round, err)) != 0 || (code = sync_segment(wal, err)) != 0)
-            return code;
-        pthread_mutex_lock(&wal->lock);
-        wal->segments[wal->segment_count - 1].end = round->position;
-        pthread_mutex_unlock(&wal->lock);
-    }
+    if (wal->fd >= 0 &&
+        ((code = write_out(wal, round, err)) != 0 || (code = sync_segment(wal, err)) != 0))
+        return code;
     code = segment_roll(wal, round->position,
                         atomic_load_explicit(&wal->records, memory_order_relaxed) + round->records,
                         err);
@@ -148,13 +144,21 @@ static int write_round(struct wal *wal, struct wal_batch *batches, struct round 
     return sync_segment(wal, err);
 }
 
+/* Only here do the segments' ends move: readers never see a round that may yet fail. */
 static void publish(struct wal *wal, const struct round *round)
 {
+    uint64_t end = round->position;
     bool wake;
 
     pthread_mutex_lock(&wal->lock);
-    if (wal->fd >= 0)
-        wal->segments[wal->segment_count - 1].end = round->position;
+    for (size_t i = wal->segment_count; round->records > 0 && i-- > 0;) {
+        struct wal_segment *segment = &wal->segments[i];
+
+        segment->end = end;
+        end = segment->previous;
+        if (segment->base <= atomic_load_explicit(&wal->durable, memory_order_relaxed))
+            break;
+    }
     atomic_store_explicit(&wal->durable, round->position, memory_order_release);
     atomic_fetch_add_explicit(&wal->records, round->records, memory_order_release);
     wake = wal->waiting_readers > 0;
@@ -176,8 +180,6 @@ static void give_up(struct wal *wal, uint64_t durable, const struct err *err)
     while (wal->segment_count > 1 && wal->segments[wal->segment_count - 1].base >= durable)
         segments_push(&wal->released, &wal->released_count, &wal->released_room,
                       &wal->segments[--wal->segment_count]);
-    if (wal->segment_count > 0 && wal->segments[wal->segment_count - 1].end > durable)
-        wal->segments[wal->segment_count - 1].end = durable;
     news = !atomic_load_explicit(&wal->refusing, memory_order_relaxed);
     wal->fault = *err;
     atomic_store_explicit(&wal->refusing, true, memory_order_release);
@@ -190,11 +192,20 @@ static void give_up(struct wal *wal, uint64_t durable, const struct err *err)
     }
 }
 
+/* To those who wait there are two kinds: no room, or a disk that fails. */
+static int fault_code(struct err *err)
+{
+    if (err->code != ERR_FULL)
+        err->code = ERR_IO;
+    return err->code;
+}
+
 static void heal(struct wal *wal)
 {
     struct err err;
 
     if (segment_roll(wal, atomic_load(&wal->durable), atomic_load(&wal->records), &err) != 0) {
+        fault_code(&err);
         pthread_mutex_lock(&wal->lock);
         wal->fault = err;
         pthread_mutex_unlock(&wal->lock);
@@ -217,8 +228,8 @@ static void commit(struct wal *wal, struct wal_batch *batches)
         round.offset = SEGMENT_HEADER + (round.position - wal->current.base);
     if (wal_refusing(wal, &err))
         code = err.code;
-    else
-        code = write_round(wal, batches, &round, &err);
+    else if ((code = write_round(wal, batches, &round, &err)) != 0)
+        code = fault_code(&err);
     if (hooks->settle != NULL)
         hooks->settle(hooks->arg, code == 0);
     if (code == 0)
@@ -226,11 +237,14 @@ static void commit(struct wal *wal, struct wal_batch *batches)
     else if (!wal_refusing(wal, NULL))
         give_up(wal, atomic_load_explicit(&wal->durable, memory_order_relaxed), &err);
     while (batches != NULL) {
+        struct wal_producer *producer = batches->producer;
         struct wal_batch *next = batches->next;
 
         batches->status = code;
         batches->err = err;
-        mailbox_put(batches->producer->home, &batches->mail);
+        atomic_fetch_add_explicit(&producer->ringing, 1, memory_order_relaxed);
+        mailbox_put(producer->home, &batches->mail);
+        atomic_fetch_sub_explicit(&producer->ringing, 1, memory_order_release);
         batches = next;
     }
 }

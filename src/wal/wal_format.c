@@ -16,7 +16,7 @@ enum {
     AT_SEQUENCE = 16,
     AT_BASE = 24,
     AT_RECORDS = 32,
-    AT_SIZE = 40,
+    AT_PREVIOUS = 40,
     AT_NODE = 48,
     AT_SALT = 56
 };
@@ -50,7 +50,7 @@ void segment_header_write(char out[SEGMENT_HEADER], const struct wal_segment *se
     put_u64(out + AT_SEQUENCE, segment->sequence);
     put_u64(out + AT_BASE, segment->base);
     put_u64(out + AT_RECORDS, segment->records);
-    put_u64(out + AT_SIZE, segment->size);
+    put_u64(out + AT_PREVIOUS, segment->previous);
     memcpy(out + AT_NODE, node, WAL_NODE_LEN);
     put_u32(out + AT_SALT, segment->salt);
     put_u32(out + AT_CRC, header_crc(out));
@@ -66,10 +66,13 @@ int segment_header_read(const char in[SEGMENT_HEADER], struct wal_segment *ret,
                        get_u32(in + AT_VERSION), SEGMENT_VERSION);
     if (get_u32(in + AT_CRC) != header_crc(in))
         return err_set(err, ERR_CORRUPT, "the header's checksum is wrong");
+    if (get_u32(in + AT_VERSION) != SEGMENT_VERSION || get_u64(in + AT_BASE) > INT64_MAX ||
+        get_u64(in + AT_PREVIOUS) > get_u64(in + AT_BASE))
+        return err_set(err, ERR_CORRUPT, "the header makes no sense");
     ret->sequence = get_u64(in + AT_SEQUENCE);
     ret->base = get_u64(in + AT_BASE);
+    ret->previous = get_u64(in + AT_PREVIOUS);
     ret->records = get_u64(in + AT_RECORDS);
-    ret->size = get_u64(in + AT_SIZE);
     ret->salt = get_u32(in + AT_SALT);
     ret->end = ret->base;
     memcpy(ret_node, in + AT_NODE, WAL_NODE_LEN);

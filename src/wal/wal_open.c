@@ -17,7 +17,7 @@ static void init_locks(struct wal *wal)
     pthread_mutex_init(&wal->lock, NULL);
     pthread_cond_init(&wal->committer_wakes, &monotonic);
     pthread_cond_init(&wal->reader_wakes, &monotonic);
-    pthread_cond_init(&wal->preparer_wakes, NULL);
+    pthread_cond_init(&wal->preparer_wakes, &monotonic);
     pthread_condattr_destroy(&monotonic);
 }
 
@@ -32,6 +32,26 @@ static void dispose(struct wal *wal)
     free(wal->vector);
     free(wal->dir);
     free(wal);
+}
+
+/* The folder, durable in the one above it. */
+static int make_folder(struct wal *wal, struct err *err)
+{
+    struct disk *disk = wal->options.disk;
+    char *above = mem_strdup(wal->dir);
+    char *slash;
+    int code;
+
+    while ((slash = strrchr(above, '/')) != NULL && slash != above && slash[1] == '\0')
+        *slash = '\0';
+    if (slash != NULL)
+        slash[slash == above] = '\0';
+    if ((code = disk->make_dir(disk, wal->dir)) < 0)
+        code = err_system(err, -code, "make %s", wal->dir);
+    else if ((code = disk->sync_dir(disk, slash != NULL ? above : ".")) < 0)
+        code = err_system(err, -code, "sync %s", slash != NULL ? above : ".");
+    free(above);
+    return code;
 }
 
 static int start_threads(struct wal *wal, struct err *err)
@@ -62,7 +82,8 @@ int wal_open(const struct wal_options *options, struct wal **ret, struct wal_rec
     struct wal_recovery recovery = {0};
     int code;
 
-    assert(options->spares <= sizeof wal->spare_numbers / sizeof *wal->spare_numbers - 1);
+    assert(options->spares <= MAX_SPARES);
+    assert(options->segment_bytes > SEGMENT_HEADER + RECORD_HEADER);
     wal->options = *options;
     wal->dir = mem_strdup(options->dir);
     wal->options.dir = wal->dir;
@@ -70,10 +91,8 @@ int wal_open(const struct wal_options *options, struct wal **ret, struct wal_rec
     wal->next_sequence = 1;
     wal->handed_in_end = &wal->handed_in;
     init_locks(wal);
-    if (!options->read_only && (code = options->disk->make_dir(options->disk, wal->dir)) < 0) {
-        code = err_system(err, -code, "make %s", wal->dir);
+    if (!options->read_only && (code = make_folder(wal, err)) != 0)
         goto dispose;
-    }
     if ((code = wal_recover(wal, &recovery, err)) != 0)
         goto dispose;
     if (!options->read_only && (code = start_threads(wal, err)) != 0)

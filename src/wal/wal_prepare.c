@@ -5,11 +5,15 @@
  * only allocated (DESIGN, decision 2), so a new segment is written once with zeros in the
  * background, and a delivered one is kept as the next spare; stale records in it end the
  * log, because their position and checksum belong to an earlier life.
+ *
+ * Segments go in the order in which they were released, so that a crash leaves no gap, and
+ * what cannot be put away stays on the list: the room that it takes is still taken.
  */
 #include "wal/wal_priv.h"
 
 #include "base/log.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <time.h>
@@ -41,7 +45,7 @@ static int fill(struct wal *wal, int fd)
         struct iovec vector = {zeros, size - at < CHUNK ? (size_t)(size - at) : CHUNK};
 
         if (stopping(wal))
-            return -1;
+            return -EINTR;
         if ((code = disk->write(disk, fd, &vector, 1, at)) < 0)
             return code;
         if (wal->options.sync && ++chunks % SYNC_EVERY == 0 && (code = disk->sync(disk, fd)) < 0)
@@ -77,61 +81,77 @@ static bool make_spare(struct wal *wal, uint64_t number)
     return code >= 0;
 }
 
-/* A delivered segment becomes a spare one, or is deleted. */
-static void put_away(struct wal *wal, const struct wal_segment *segment, bool keep, uint64_t number)
+/* A delivered segment becomes a spare one, or is deleted. False if neither could be done now. */
+static bool put_away(struct wal *wal, const struct wal_segment *segment, bool keep, uint64_t number)
 {
     struct disk *disk = wal->options.disk;
     char from[SEGMENT_PATH];
     char to[SEGMENT_PATH];
+    const char *at = from;
+    int code = 0;
 
     segment_path(wal, segment->sequence, from);
     spare_path(wal, number, to);
-    if (keep && disk->rename(disk, from, to) < 0)
+    if (keep && disk->rename(disk, from, to) >= 0) {
+        at = to;
+        /* The old name must not come back after a crash over the next life's header. */
+        keep = disk->sync_dir(disk, wal->dir) >= 0;
+    } else {
         keep = false;
-    if (!keep && disk->unlink(disk, from) < 0)
-        log_warning("wal", "cannot delete %s", from);
+    }
+    if (!keep && (code = disk->unlink(disk, at)) == -ENOENT)
+        code = 0;
     pthread_mutex_lock(&wal->lock);
-    if (keep)
+    if (keep) {
         wal->spare_numbers[wal->spare_count++] = number;
-    else
+    } else if (code >= 0) {
         wal->bytes_on_disk -= segment->size;
+    } else {
+        segments_push(&wal->released, &wal->released_count, &wal->released_room, segment);
+        memmove(wal->released + 1, wal->released,
+                (wal->released_count - 1) * sizeof *wal->released);
+        wal->released[0] = *segment;
+    }
     pthread_mutex_unlock(&wal->lock);
+    return code >= 0;
 }
 
-enum job { JOB_STOP, JOB_PUT_AWAY, JOB_MAKE };
+enum job { JOB_NONE = 0, JOB_PUT_AWAY = 1, JOB_MAKE = 2, JOB_STOP = 4 };
 
-static enum job next_job(struct wal *wal, bool rest, struct wal_segment *ret_segment,
+/* Waits for something to do; what is in `failed` has its turn again after RETRY_S. */
+static enum job next_job(struct wal *wal, unsigned *failed, struct wal_segment *ret_segment,
                          bool *ret_keep, uint64_t *ret_number)
 {
-    enum job job = JOB_STOP;
+    enum job job = JOB_NONE;
     struct timespec until;
 
     pthread_mutex_lock(&wal->lock);
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += RETRY_S;
-    for (;;) {
+    while (job == JOB_NONE) {
         bool wanted = wal->spare_count < wal->options.spares;
 
-        if (wal->preparer_stopping)
-            break;
-        if (wal->released_count > 0) {
-            *ret_segment = wal->released[--wal->released_count];
-            *ret_keep = wanted && ret_segment->size == wal->options.segment_bytes;
+        if (wal->preparer_stopping) {
+            job = JOB_STOP;
+        } else if (wal->released_count > 0 && (*failed & JOB_PUT_AWAY) == 0) {
+            *ret_segment = wal->released[0];
+            memmove(wal->released, wal->released + 1,
+                    --wal->released_count * sizeof *wal->released);
+            *ret_keep = wal->spare_count < spares_kept(wal) &&
+                        wal->bytes_on_disk <= wal->options.max_bytes &&
+                        ret_segment->size == wal->options.segment_bytes;
             *ret_number = wal->next_spare++;
             job = JOB_PUT_AWAY;
-            break;
-        }
-        if (wanted && !rest &&
-            wal->bytes_on_disk + wal->options.segment_bytes <= wal->options.max_bytes) {
+        } else if (wanted && (*failed & JOB_MAKE) == 0 &&
+                   wal->bytes_on_disk + wal->options.segment_bytes <= wal->options.max_bytes) {
             wal->bytes_on_disk += wal->options.segment_bytes;
             *ret_number = wal->next_spare++;
             job = JOB_MAKE;
-            break;
-        }
-        if (!rest)
+        } else if (*failed == 0) {
             pthread_cond_wait(&wal->preparer_wakes, &wal->lock);
-        else if (pthread_cond_timedwait(&wal->preparer_wakes, &wal->lock, &until) != 0)
-            rest = false;
+        } else if (pthread_cond_timedwait(&wal->preparer_wakes, &wal->lock, &until) != 0) {
+            *failed = 0;
+        }
     }
     pthread_mutex_unlock(&wal->lock);
     return job;
@@ -141,22 +161,26 @@ void *preparer_run(void *arg)
 {
     struct wal *wal = arg;
     struct wal_segment segment;
+    unsigned failed = 0; /* jobs that were tried in vain a moment ago */
+    unsigned told = 0;   /* jobs that have failed since they last succeeded */
     uint64_t number;
+    enum job job;
     bool keep;
-    bool rest = false; /* the last attempt failed: not again at once */
 
-    for (;;) {
-        switch (next_job(wal, rest, &segment, &keep, &number)) {
-        case JOB_STOP:
-            return NULL;
-        case JOB_PUT_AWAY:
-            put_away(wal, &segment, keep, number);
-            break;
-        case JOB_MAKE:
-            rest = !make_spare(wal, number);
-            break;
+    while ((job = next_job(wal, &failed, &segment, &keep, &number)) != JOB_STOP) {
+        bool make = job == JOB_MAKE;
+
+        if (make ? make_spare(wal, number) : put_away(wal, &segment, keep, number)) {
+            failed &= ~(unsigned)job;
+            told &= ~(unsigned)job;
+            continue;
         }
+        if ((told & job) == 0 && !stopping(wal))
+            log_warning("wal", "cannot %s a segment now", make ? "prepare" : "put away");
+        failed |= job;
+        told |= job;
     }
+    return NULL;
 }
 
 void wal_release(struct wal *wal, uint64_t position, uint64_t *ret_first)
@@ -164,6 +188,8 @@ void wal_release(struct wal *wal, uint64_t position, uint64_t *ret_first)
     size_t gone = 0;
 
     pthread_mutex_lock(&wal->lock);
+    if (position > atomic_load(&wal->durable))
+        position = atomic_load(&wal->durable); /* a round under way may have begun segments */
     while (gone + 1 < wal->segment_count && wal->segments[gone + 1].base <= position) {
         if (!wal->options.read_only)
             segments_push(&wal->released, &wal->released_count, &wal->released_room,

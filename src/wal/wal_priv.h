@@ -19,6 +19,7 @@ enum {
     SEGMENT_VERSION = 1,
     SEGMENT_PATH = 4096 + 64,
     BATCHES = 3, /* per producer: one open, the others under way */
+    MAX_SPARES = 15
 };
 
 /* Bits of a record's length field. */
@@ -30,6 +31,7 @@ enum {
 struct wal_segment {
     uint64_t sequence; /* the file's name; grows by one a segment */
     uint64_t base;     /* position of its first record */
+    uint64_t previous; /* where the segment before it ends: base, but for a jump (`start`) */
     uint64_t end;      /* position behind its last durable record */
     uint64_t records;  /* that the log ever held before base */
     uint64_t size;     /* bytes of the file */
@@ -78,6 +80,9 @@ void scan_free(struct wal_scan *scan);
  * if there is none. */
 MUST_CHECK int scan_record(struct wal_scan *scan, uint64_t position, uint64_t limit,
                            struct slice *ret, bool *ret_first, struct err *err);
+/* Behind the record that was being written at `position`, as far as its header tells. */
+MUST_CHECK int scan_torn(struct wal_scan *scan, uint64_t position, uint64_t limit,
+                         uint64_t *ret_end, struct err *err);
 /* The next position at or behind `from` where a whole record starts, or `limit`. */
 MUST_CHECK int scan_resync(struct wal_scan *scan, uint64_t from, uint64_t limit,
                            uint64_t *ret_found, struct err *err);
@@ -102,6 +107,8 @@ struct wal_producer {
     struct wal_batch *open;
     struct wal_batch *free; /* by ->next */
     unsigned under_way;
+    bool flush_wanted;   /* the open batch goes when another comes home */
+    atomic_uint ringing; /* batches that the committer is just mailing */
 };
 
 struct wal {
@@ -116,9 +123,9 @@ struct wal {
     /* Under the lock. */
     struct wal_segment *segments; /* in order of position; the last one is current if it is open */
     size_t segment_count, segment_room;
-    struct wal_segment *released; /* for the preparer */
+    struct wal_segment *released; /* for the preparer, oldest first */
     size_t released_count, released_room;
-    uint64_t spare_numbers[16];
+    uint64_t spare_numbers[MAX_SPARES + 1];
     unsigned spare_count;
     uint64_t next_spare;
     uint64_t bytes_on_disk;
@@ -133,6 +140,7 @@ struct wal {
     int fd;                     /* the current segment; -1: none */
     struct wal_segment current; /* its copy; `end` is not kept up here */
     uint64_t next_sequence;
+    uint64_t jump_from, jump_to; /* `start` moved the end from here to there; else equal */
     struct iovec *vector;
     size_t vector_room;
     uint64_t fault_since_us;
@@ -155,6 +163,14 @@ void segments_push(struct wal_segment **list, size_t *count, size_t *room,
 MUST_CHECK int segment_roll(struct wal *wal, uint64_t base, uint64_t records, struct err *err);
 /* Closes the current one. Committer only. */
 void segment_leave(struct wal *wal);
+/* How many spare files are kept: one more than are made, so that in the long run released ones
+ * suffice and none is made. */
+unsigned spares_kept(const struct wal *wal);
+/* False once it was released: its bytes may be those of a later life by now. */
+bool segment_listed(struct wal *wal, uint64_t sequence);
+
+/* wal_list.c: the segments and the spare ones in the folder. */
+MUST_CHECK int wal_list(struct wal *wal, struct err *err);
 
 /* wal_recover.c */
 MUST_CHECK int wal_recover(struct wal *wal, struct wal_recovery *ret, struct err *err);

@@ -1,12 +1,15 @@
 /*
  * Reading behind the durable position: in order for the forwarder, by position for whoever
  * asks after one transaction, and waiting for more.
+ *
+ * A segment may be released and recycled while its file is open here. Whole records are
+ * always genuine, for the checksum belongs to one life of the file; what is not whole is only
+ * called damaged while the segment is still listed.
  */
 #include "wal/wal_priv.h"
 
 #include "base/mem.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -55,44 +58,83 @@ static bool find_segment(struct wal *wal, uint64_t position, struct wal_segment 
     return found;
 }
 
+/* The file could not be opened: because it was released (then try again), or it is a fault. */
+static int open_fault(struct wal *wal, const struct wal_segment *segment, struct err *err)
+{
+    if (!segment_listed(wal, segment->sequence))
+        return ERR_CONFLICT;
+    if (err != NULL && err->code == ERR_NOT_FOUND)
+        err->code = ERR_IO;
+    return ERR_IO;
+}
+
+/* Lets the scan stand on the segment of the reader's position. ERR_CONFLICT: try again. */
+static int find_place(struct wal_reader *reader, struct err *err)
+{
+    struct wal_scan *scan = &reader->scan;
+    struct wal_segment segment;
+
+    if (scan->fd >= 0 && reader->position >= scan->segment.base &&
+        reader->position < scan->segment.end)
+        return 0;
+    if (!find_segment(reader->wal, reader->position, &segment))
+        return err_set(err, ERR_NOT_FOUND, "the log ends here");
+    if (scan->fd >= 0 && scan->segment.sequence == segment.sequence)
+        scan->segment.end = segment.end;
+    else if (scan_open(scan, reader->wal, &segment, err) != 0)
+        return open_fault(reader->wal, &segment, err);
+    if (reader->position < segment.base)
+        reader->position = segment.base;
+    return 0;
+}
+
+/* The record at the reader's position, or the damaged stretch there. ERR_CONFLICT: try again. */
+static int read_here(struct wal_reader *reader, struct slice *ret_record, uint64_t *ret_next,
+                     struct err *err)
+{
+    struct wal_scan *scan = &reader->scan;
+    uint64_t end = scan->segment.end;
+    bool first;
+    int code = scan_record(scan, reader->position, end, ret_record, &first, err);
+    int resync;
+
+    if (code == 0) {
+        *ret_next = reader->position + RECORD_HEADER + ret_record->len;
+        return 0;
+    }
+    if (code == ERR_CORRUPT &&
+        (resync = scan_resync(scan, reader->position + 1, end, ret_next, err)) != 0)
+        code = resync;
+    if (!segment_listed(reader->wal, scan->segment.sequence)) {
+        scan_close(scan);
+        return ERR_CONFLICT;
+    }
+    if (code != ERR_CORRUPT)
+        return ERR_IO;
+    return err_set(err, ERR_CORRUPT, "%llu bytes at position %llu are damaged",
+                   (unsigned long long)(*ret_next - reader->position),
+                   (unsigned long long)reader->position);
+}
+
 int wal_reader_next(struct wal_reader *reader, struct slice *ret_record, uint64_t *ret_position,
                     uint64_t *ret_next, struct err *err)
 {
-    struct wal_scan *scan = &reader->scan;
-    uint64_t next;
-    bool first;
+    struct err words = {0};
+    uint64_t next = 0;
     int code;
 
-    if (scan->fd < 0 || reader->position < scan->segment.base ||
-        reader->position >= scan->segment.end) {
-        struct wal_segment segment;
-        bool same;
-
-        if (!find_segment(reader->wal, reader->position, &segment))
-            return err_set(err, ERR_NOT_FOUND, "the log ends here");
-        same = scan->fd >= 0 && scan->segment.sequence == segment.sequence;
-        if (same)
-            scan->segment.end = segment.end;
-        else if ((code = scan_open(scan, reader->wal, &segment, err)) != 0)
-            return code;
-        if (reader->position < segment.base)
-            reader->position = segment.base;
+    do {
+        code = find_place(reader, &words);
+        if (code == 0)
+            code = read_here(reader, ret_record, &next, &words);
+    } while (code == ERR_CONFLICT);
+    if (code == 0 || code == ERR_CORRUPT) {
+        *ret_position = reader->position;
+        *ret_next = next;
+        reader->position = next;
     }
-    code = scan_record(scan, reader->position, scan->segment.end, ret_record, &first, err);
-    if (code == ERR_CORRUPT) {
-        if (scan_resync(scan, reader->position + 1, scan->segment.end, &next, err) != 0)
-            return ERR_IO;
-        err_set(err, ERR_CORRUPT, "%llu bytes at position %llu are damaged",
-                (unsigned long long)(next - reader->position),
-                (unsigned long long)reader->position);
-    } else if (code != 0) {
-        return code;
-    } else {
-        next = reader->position + RECORD_HEADER + ret_record->len;
-    }
-    *ret_position = reader->position;
-    *ret_next = next;
-    reader->position = next;
+    if (code != 0 && err != NULL)
+        *err = words;
     return code;
 }
 
@@ -106,50 +148,68 @@ int wal_read_at(struct wal *wal, uint64_t position, struct buf *out, struct err 
 
     if (!find_segment(wal, position, &segment) || position < segment.base)
         return err_set(err, ERR_NOT_FOUND, "no record at this position");
-    if ((code = scan_open(&scan, wal, &segment, err)) == 0) {
-        code = scan_record(&scan, position, segment.end, &record, &first, err);
-        if (code == 0)
-            buf_append_slice(out, record);
-        else if (code == ERR_CORRUPT)
-            code = err_set(err, ERR_NOT_FOUND, "no record at this position");
-    }
+    if ((code = scan_open(&scan, wal, &segment, err)) != 0)
+        code = open_fault(wal, &segment, err);
+    else if ((code = scan_record(&scan, position, segment.end, &record, &first, err)) == 0)
+        buf_append_slice(out, record);
+    if (code == ERR_CORRUPT || code == ERR_CONFLICT)
+        code = err_set(err, ERR_NOT_FOUND, "no record at this position");
     scan_free(&scan);
     return code;
+}
+
+/* Whole records of the segment before `position`. */
+static int count_in(struct wal_scan *scan, uint64_t position, uint64_t *ret_count, struct err *err)
+{
+    uint64_t at = scan->segment.base;
+    uint64_t end = scan->segment.end;
+    uint64_t count = 0;
+
+    while (at < position) {
+        struct slice record;
+        bool first;
+        int code = scan_record(scan, at, end, &record, &first, err);
+
+        if (code == 0) {
+            at += RECORD_HEADER + record.len;
+            count++;
+        } else if (code != ERR_CORRUPT || (code = scan_resync(scan, at + 1, end, &at, err)) != 0) {
+            return code;
+        }
+    }
+    *ret_count = count;
+    return 0;
 }
 
 int wal_count_before(struct wal *wal, uint64_t position, uint64_t *ret_records, struct err *err)
 {
     struct wal_scan scan = {.fd = -1};
     struct wal_segment segment;
-    uint64_t at, count;
+    uint64_t total, count = 0;
+    bool at_end;
     int code;
 
-    if (position >= atomic_load_explicit(&wal->durable, memory_order_acquire)) {
-        *ret_records = atomic_load_explicit(&wal->records, memory_order_acquire);
+    pthread_mutex_lock(&wal->lock);
+    at_end = position >= atomic_load_explicit(&wal->durable, memory_order_relaxed);
+    total = atomic_load_explicit(&wal->records, memory_order_relaxed);
+    pthread_mutex_unlock(&wal->lock);
+    if (at_end) {
+        *ret_records = total;
         return 0;
     }
-    if (!find_segment(wal, position, &segment))
-        return err_set(err, ERR_NOT_FOUND, "no segment holds this position");
-    if ((code = scan_open(&scan, wal, &segment, err)) != 0)
-        return code;
-    count = segment.records;
-    at = segment.base;
-    while (at < position) {
-        struct slice record;
-        bool first;
-
-        code = scan_record(&scan, at, segment.end, &record, &first, err);
-        if (code == 0) {
-            at += RECORD_HEADER + record.len;
-            count++;
-        } else if (code != ERR_CORRUPT ||
-                   (code = scan_resync(&scan, at + 1, segment.end, &at, err)) != 0) {
-            goto done;
-        }
-    }
-    *ret_records = count;
-    code = 0;
-done:
+    do {
+        if (position < wal_stats(wal).first || !find_segment(wal, position, &segment))
+            return err_set(err, ERR_NOT_FOUND, "no segment holds position %llu",
+                           (unsigned long long)position);
+        if ((code = scan_open(&scan, wal, &segment, err)) != 0)
+            code = open_fault(wal, &segment, err);
+        else if ((code = count_in(&scan, position, &count, err)) != 0)
+            code = ERR_IO;
+        if (!segment_listed(wal, segment.sequence))
+            code = ERR_CONFLICT;
+    } while (code == ERR_CONFLICT);
+    if (code == 0)
+        *ret_records = segment.records + count;
     scan_free(&scan);
     return code;
 }

@@ -1,164 +1,32 @@
 /*
- * Recovery: what the folder holds, in order, and where the log ends.
+ * Recovery: every record is read once, to find where the log ends and to tell who wants to know.
  *
- * Happy path: every segment's header is whole, each segment ends where the next begins, and
- * the last one ends at the first record that is not whole. Nothing is written but the removal
- * of what was never in use; new records go into a new segment, so stale bytes behind the end
- * can never be taken for records.
+ * Happy path: each segment ends where the next one's header says, and the last one ends at the
+ * first record that is not whole. New records go into a new segment, so stale bytes behind the
+ * end can never be taken for records. What the last process may have left in the kernel's
+ * memory alone, the records of its last round, is written and synced once more: only then are
+ * they durable, and the log is open.
  *
- * A segment whose base lies at or behind a later one's was begun in a round that failed: it
- * holds nothing. In the last segment a record that is not whole is the torn end of a round
- * that nobody was told of, unless a record behind it says that it was written after a sync:
- * then the broken one had been durable and has rotted, and the log goes on behind it.
+ * In the last segment a record that is not whole is the torn end of a round that nobody was
+ * told of, unless a record behind it says that it was written after a sync: then the broken
+ * one had been durable and has rotted, and the log goes on behind it.
  */
 #include "wal/wal_priv.h"
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
 
+#include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-
-/* Keeps a whole spare file, up to the number wanted; removes any other. */
-static void note_spare(struct wal *wal, const char *name)
-{
-    struct disk *disk = wal->options.disk;
-    unsigned long long number;
-    char path[SEGMENT_PATH];
-    int64_t size = -1;
-    int end = 0;
-    int fd;
-
-    snprintf(path, sizeof path, "%s/%s", wal->dir, name);
-    if (sscanf(name, "spare-%llu%n", &number, &end) == 1 && name[end] == '\0' &&
-        wal->spare_count < wal->options.spares && (fd = disk->open(disk, path, O_RDONLY)) >= 0) {
-        size = disk->size(disk, fd);
-        disk->close(disk, fd);
-        if (number >= wal->next_spare)
-            wal->next_spare = number + 1;
-    }
-    if (size == (int64_t)wal->options.segment_bytes) {
-        wal->spare_numbers[wal->spare_count++] = number;
-        wal->bytes_on_disk += (uint64_t)size;
-    } else {
-        disk->unlink(disk, path);
-    }
-}
-
-static void note_name(void *arg, const char *name)
-{
-    struct wal *wal = arg;
-    struct wal_segment found = {0};
-    unsigned long long number;
-    int end = 0;
-
-    if (sscanf(name, "%20llu.seg%n", &number, &end) == 1 && end == 24 && name[end] == '\0') {
-        found.sequence = number;
-        segments_push(&wal->segments, &wal->segment_count, &wal->segment_room, &found);
-    } else if (strncmp(name, "spare-", 6) == 0 && !wal->options.read_only) {
-        note_spare(wal, name);
-    }
-}
-
-static int by_sequence(const void *a, const void *b)
-{
-    const struct wal_segment *left = a;
-    const struct wal_segment *right = b;
-
-    return (left->sequence > right->sequence) - (left->sequence < right->sequence);
-}
-
-/* ERR_NOT_FOUND for a file that was about to enter service under a later name: a recycled one
- * whose new header became durable before its new name did. It holds nothing. */
-static int read_header(struct wal *wal, struct wal_segment *segment, struct err *err)
-{
-    struct disk *disk = wal->options.disk;
-    char header[SEGMENT_HEADER] = {0};
-    char node[WAL_NODE_LEN];
-    char path[SEGMENT_PATH];
-    uint64_t sequence = segment->sequence;
-    int64_t size = -1;
-    int64_t got;
-    int code, fd;
-
-    segment_path(wal, sequence, path);
-    fd = disk->open(disk, path, O_RDONLY);
-    if (fd < 0)
-        return err_system(err, -fd, "open %s", path);
-    got = disk->read(disk, fd, header, sizeof header, 0);
-    if (got >= 0)
-        size = disk->size(disk, fd);
-    disk->close(disk, fd);
-    if (got < 0 || size < 0)
-        return err_system(err, got < 0 ? (int)-got : (int)-size, "read %s", path);
-    if ((code = segment_header_read(header, segment, node, err)) != 0)
-        return err_wrap(err, "%s", path);
-    if (segment->sequence != sequence)
-        return ERR_NOT_FOUND;
-    if (memcmp(node, wal->options.node, WAL_NODE_LEN) != 0)
-        return err_set(err, ERR_CORRUPT, "%s: it belongs to node %.*s, this is %.*s", path,
-                       WAL_NODE_LEN, node, WAL_NODE_LEN, wal->options.node);
-    segment->size = (uint64_t)size;
-    return 0;
-}
-
-static int read_headers(struct wal *wal, struct err *err)
-{
-    size_t kept = 0;
-    int code;
-
-    for (size_t i = 0; i < wal->segment_count; i++) {
-        uint64_t sequence = wal->segments[i].sequence;
-
-        code = read_header(wal, &wal->segments[i], err);
-        if (code == 0) {
-            wal->segments[kept++] = wal->segments[i];
-            wal->next_sequence = sequence + 1;
-        } else if (code != ERR_NOT_FOUND) {
-            return code;
-        } else if (!wal->options.read_only) {
-            char path[SEGMENT_PATH];
-
-            segment_path(wal, sequence, path);
-            wal->options.disk->unlink(wal->options.disk, path);
-        }
-    }
-    wal->segment_count = kept;
-    return 0;
-}
-
-/* Removes segments that a failed round had begun. */
-static void drop_dead(struct wal *wal)
-{
-    struct disk *disk = wal->options.disk;
-    uint64_t limit = UINT64_MAX;
-    size_t kept = wal->segment_count;
-
-    for (size_t i = wal->segment_count; i-- > 0;) {
-        struct wal_segment segment = wal->segments[i];
-
-        if (segment.base >= limit) {
-            char path[SEGMENT_PATH];
-
-            segment_path(wal, segment.sequence, path);
-            if (!wal->options.read_only)
-                disk->unlink(disk, path);
-            continue;
-        }
-        segment.end = limit;
-        limit = segment.base;
-        wal->segments[--kept] = segment;
-    }
-    wal->segment_count -= kept;
-    memmove(wal->segments, wal->segments + kept, wal->segment_count * sizeof *wal->segments);
-}
 
 struct recovery {
     struct wal *wal;
     struct wal_recovery *report;
     struct wal_scan scan;
-    uint64_t records; /* that the log held before the record being read */
+    uint64_t records;  /* that the log held before the record being read */
+    uint64_t unproven; /* position of the last record that was the first of its round */
 };
 
 static void note_damage(struct recovery *recovery, uint64_t from, uint64_t to)
@@ -202,6 +70,12 @@ static int find_proof(struct recovery *recovery, uint64_t from, uint64_t limit, 
         last = found + RECORD_HEADER + record.len;
         found = last - 1;
     }
+    if (last == from) { /* but part of a record perhaps */
+        int code = scan_torn(&recovery->scan, from, limit, &last, err);
+
+        if (code != 0)
+            return code;
+    }
     *ret_end = from;
     *ret_cut = last - from;
     return 0;
@@ -220,6 +94,7 @@ static int recover_segment(struct recovery *recovery, struct wal_segment *segmen
     if ((code = scan_open(&recovery->scan, wal, segment, err)) != 0)
         return code;
     recovery->records = segment->records;
+    recovery->unproven = segment->base;
     while (at < limit) {
         struct slice record;
         uint64_t next = at;
@@ -230,6 +105,8 @@ static int recover_segment(struct recovery *recovery, struct wal_segment *segmen
         if (code == 0) {
             if (wal->options.recovered != NULL)
                 wal->options.recovered(wal->options.recovered_arg, at, record);
+            if (first)
+                recovery->unproven = at;
             at += RECORD_HEADER + record.len;
             recovery->records++;
             recovery->report->records++;
@@ -247,11 +124,13 @@ static int recover_segment(struct recovery *recovery, struct wal_segment *segmen
             recovery->report->cut_bytes = cut;
             break;
         }
+        if (!last && next == limit)
+            next = segment->end; /* the file may be shorter than its stretch */
         note_damage(recovery, at, next);
         at = next;
     }
     if (!last && at < segment->end) {
-        note_damage(recovery, at, segment->end); /* the file is shorter than its stretch */
+        note_damage(recovery, at, segment->end);
         at = segment->end;
     }
     segment->end = at;
@@ -262,20 +141,50 @@ done:
     return code;
 }
 
-/* Gives the room behind the end back, and makes the cut final. */
-static void cut_tail(struct wal *wal, struct wal_segment *segment)
+/* Writes and syncs anew what no later record proves to be durable: the last process may have
+ * died before its sync, or after one that failed, and the kernel would call it clean. */
+static int rewrite(struct wal *wal, int fd, uint64_t offset, uint64_t end)
+{
+    enum { CHUNK = 256 * 1024 };
+    struct disk *disk = wal->options.disk;
+    char *chunk = mem_alloc(CHUNK);
+    int64_t got = 0;
+    int code = 0;
+
+    while (code >= 0 && offset < end) {
+        struct iovec vector = {chunk, end - offset < CHUNK ? (size_t)(end - offset) : CHUNK};
+
+        got = disk->read(disk, fd, chunk, vector.iov_len, offset);
+        if (got < 0)
+            code = (int)got;
+        else if ((size_t)got < vector.iov_len)
+            code = -EIO; /* it was there a moment ago */
+        else
+            code = disk->write(disk, fd, &vector, 1, offset);
+        offset += (uint64_t)got;
+    }
+    free(chunk);
+    return code < 0 ? code : disk->sync(disk, fd);
+}
+
+/* Makes the end final: what is before it durable, and the room behind it given back. */
+static int settle_tail(struct wal *wal, struct wal_segment *segment, uint64_t unproven,
+                       struct err *err)
 {
     struct disk *disk = wal->options.disk;
     uint64_t used = SEGMENT_HEADER + (segment->end - segment->base);
     char path[SEGMENT_PATH];
-    int fd;
+    int code, fd;
 
     segment_path(wal, segment->sequence, path);
-    if (used >= segment->size || (fd = disk->open(disk, path, O_RDWR)) < 0)
-        return;
-    if (disk->truncate(disk, fd, used) >= 0 && disk->sync(disk, fd) >= 0)
+    fd = disk->open(disk, path, O_RDWR);
+    if (fd < 0)
+        return err_system(err, -fd, "open %s", path);
+    if (used < segment->size && disk->truncate(disk, fd, used) >= 0)
         segment->size = used;
+    code = rewrite(wal, fd, SEGMENT_HEADER + (unproven - segment->base), used);
     disk->close(disk, fd);
+    return code < 0 ? err_system(err, -code, "sync the end of %s", path) : 0;
 }
 
 int wal_recover(struct wal *wal, struct wal_recovery *ret, struct err *err)
@@ -285,23 +194,22 @@ int wal_recover(struct wal *wal, struct wal_recovery *ret, struct err *err)
     uint64_t end = wal->options.start;
     int code;
 
-    code = wal->options.disk->list(wal->options.disk, wal->dir, note_name, wal);
-    if (code < 0)
-        return err_system(err, -code, "list %s", wal->dir);
-    qsort(wal->segments, wal->segment_count, sizeof *wal->segments, by_sequence);
-    if ((code = read_headers(wal, err)) != 0)
+    if ((code = wal_list(wal, err)) != 0)
         return code;
-    drop_dead(wal);
     for (size_t i = 0; i < wal->segment_count; i++) {
         code = recover_segment(&recovery, &wal->segments[i], i + 1 == wal->segment_count, err);
         if (code != 0)
             goto done;
         end = wal->segments[i].end;
     }
-    if (wal->segment_count > 0 && !wal->options.read_only)
-        cut_tail(wal, &wal->segments[wal->segment_count - 1]);
+    if (wal->segment_count > 0 && !wal->options.read_only &&
+        (code = settle_tail(wal, &wal->segments[wal->segment_count - 1], recovery.unproven, err)) !=
+            0)
+        goto done;
+    wal->jump_from = end;
     if (end < wal->options.start)
         end = wal->options.start; /* a position is never used twice */
+    wal->jump_to = end;
     atomic_store(&wal->durable, end);
     for (size_t i = 0; i < wal->segment_count; i++)
         wal->bytes_on_disk += wal->segments[i].size;

@@ -107,6 +107,22 @@ int scan_record(struct wal_scan *scan, uint64_t position, uint64_t limit, struct
     return 0;
 }
 
+int scan_torn(struct wal_scan *scan, uint64_t position, uint64_t limit, uint64_t *ret_end,
+              struct err *err)
+{
+    struct slice bytes;
+    uint64_t whole = 0;
+    int code =
+        look(scan, offset_of(scan, position), RECORD_HEADER, offset_of(scan, limit), &bytes, err);
+
+    if (code != 0)
+        return code;
+    if (bytes.len >= RECORD_HEADER && get_u64(bytes.at + 8) == position && get_u64(bytes.at) != 0)
+        whole = RECORD_HEADER + (uint64_t)(get_u32(bytes.at + 4) & ~RECORD_FIRST);
+    *ret_end = position + (whole < limit - position ? whole : limit - position);
+    return 0;
+}
+
 int scan_resync(struct wal_scan *scan, uint64_t from, uint64_t limit, uint64_t *ret_found,
                 struct err *err)
 {

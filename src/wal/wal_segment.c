@@ -2,9 +2,9 @@
  * A segment's life: spare → current → sealed → released → spare again.
  *
  * A file gets its final name only after its header is durable, so a name that looks like a
- * segment is one. Taking a spare one costs two syncs and one of the folder, once a segment;
- * if none is ready, one is made on the spot, without zeros (its first writes are slower,
- * nothing else).
+ * segment is one. That costs a sync of the file and one of the folder, once a segment, also
+ * where records are not synced. If no spare one is ready, one is made on the spot, without
+ * zeros (its first writes are slower, nothing else).
  */
 #include "wal/wal_priv.h"
 
@@ -34,11 +34,35 @@ void segments_push(struct wal_segment **list, size_t *count, size_t *room,
     (*list)[(*count)++] = *segment;
 }
 
+unsigned spares_kept(const struct wal *wal)
+{
+    return wal->options.spares > 0 ? wal->options.spares + 1 : 0;
+}
+
+bool segment_listed(struct wal *wal, uint64_t sequence)
+{
+    bool listed = false;
+
+    pthread_mutex_lock(&wal->lock);
+    for (size_t i = 0; i < wal->segment_count && !listed; i++)
+        listed = wal->segments[i].sequence == sequence;
+    pthread_mutex_unlock(&wal->lock);
+    return listed;
+}
+
 void segment_leave(struct wal *wal)
 {
     if (wal->fd >= 0)
         wal->options.disk->close(wal->options.disk, wal->fd);
     wal->fd = -1;
+}
+
+/* Whether nothing but the last segment is on the disk. It can only be released when there is
+ * another, so that other one is allowed whatever the bound says. */
+static bool is_alone(const struct wal *wal)
+{
+    return wal->segment_count == 0 ||
+           (wal->segment_count == 1 && wal->bytes_on_disk <= wal->segments[0].size);
 }
 
 /* Takes a spare file, or claims the room for a new one. */
@@ -51,7 +75,8 @@ static int claim_file(struct wal *wal, uint64_t *ret_number, bool *ret_spare, st
     if (*ret_spare) {
         *ret_number = wal->spare_numbers[--wal->spare_count];
         pthread_cond_signal(&wal->preparer_wakes);
-    } else if (wal->bytes_on_disk + wal->options.segment_bytes > wal->options.max_bytes) {
+    } else if (wal->bytes_on_disk + wal->options.segment_bytes > wal->options.max_bytes &&
+               !is_alone(wal)) {
         code = err_set(err, ERR_FULL, "the queue has reached its bound of %llu bytes on disk",
                        (unsigned long long)wal->options.max_bytes);
     } else {
@@ -81,15 +106,14 @@ static int enter_service(struct wal *wal, int fd, const char *path,
     int code;
 
     segment_header_write(header, segment, wal->options.node);
-    if ((code = disk->write(disk, fd, &vector, 1, 0)) < 0 ||
-        (wal->options.sync && (code = disk->sync(disk, fd)) < 0))
+    if ((code = disk->write(disk, fd, &vector, 1, 0)) < 0 || (code = disk->sync(disk, fd)) < 0)
         return err_system(err, -code, "write the header of segment %llu",
                           (unsigned long long)segment->sequence);
     segment_path(wal, segment->sequence, final_path);
     if ((code = disk->rename(disk, path, final_path)) < 0)
         return err_system(err, -code, "name segment %llu", (unsigned long long)segment->sequence);
-    if (wal->options.sync && (code = disk->sync_dir(disk, wal->dir)) < 0) {
-        disk->rename(disk, final_path, path);
+    if ((code = disk->sync_dir(disk, wal->dir)) < 0) {
+        disk->unlink(disk, final_path);
         return err_system(err, -code, "sync the queue's folder");
     }
     return 0;
@@ -100,6 +124,7 @@ int segment_roll(struct wal *wal, uint64_t base, uint64_t records, struct err *e
     struct disk *disk = wal->options.disk;
     struct wal_segment segment = {.sequence = wal->next_sequence,
                                   .base = base,
+                                  .previous = base == wal->jump_to ? wal->jump_from : base,
                                   .end = base,
                                   .records = records,
                                   .size = wal->options.segment_bytes};

@@ -1,0 +1,339 @@
+/*
+ * Rounds: what one sync covers, how they roll, and what is decided about each record.
+ */
+#include "support/wal_harness.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static void what_waits_becomes_durable_by_one_sync(void **state)
+{
+    struct harness harness;
+    struct told told[9] = {0};
+    struct wal_producer *first, *second;
+    (void)state;
+
+    harness_begin(&harness, 1);
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    harness_store(&harness, "opens the segment", 20);
+    first = harness.producer;
+    second = wal_producer_open(harness.wal, &harness.home, 1 << 16);
+    fault_disk_hold(harness.faults, FAULT_SYNC, NULL, true);
+    assert_int_equal(harness_append(&harness, &told[0], "under way", 9), 0);
+    wal_flush(harness.producer);
+    fault_disk_await_held(harness.faults, FAULT_SYNC);
+    for (int i = 1; i < 9; i++) {
+        harness.producer = i % 2 == 0 ? first : second;
+        assert_int_equal(harness_append(&harness, &told[i], "waits", 5), 0);
+        if (i >= 7)
+            wal_flush(harness.producer);
+    }
+    assert_int_equal(told[0].calls, 0);
+    assert_int_equal(wal_stats(harness.wal).records, 1);
+    fault_disk_hold(harness.faults, FAULT_SYNC, NULL, false);
+    for (int i = 0; i < 9; i++)
+        harness_hear(&harness, &told[i]);
+    assert_int_equal(wal_stats(harness.wal).records, 10);
+    assert_int_equal(wal_stats(harness.wal).rounds, 3);
+    assert_int_equal(wal_stats(harness.wal).syncs, 3);
+    harness.producer = first;
+    wal_producer_close(second);
+    harness_end(&harness);
+}
+
+/* A round of `count` records of `len` bytes. */
+static void store_round(struct harness *harness, int count, size_t len, struct told *told)
+{
+    char bytes[4096];
+
+    memset(bytes, '.', sizeof bytes);
+    for (int i = 0; i < count; i++) {
+        snprintf(bytes, sizeof bytes, "%d", i);
+        bytes[strlen(bytes)] = '.';
+        assert_int_equal(harness_append(harness, NULL, bytes, len), 0);
+    }
+    harness_claim(harness, told);
+    wal_flush(harness->producer);
+}
+
+static void check_round(struct harness *harness, uint64_t from, int count)
+{
+    struct seen_list list = harness_read(harness, from);
+
+    assert_int_equal(list.count, count);
+    for (int i = 0; i < count; i++) {
+        char text[16];
+
+        snprintf(text, sizeof text, "%d", i);
+        assert_true(seen_is(&list.at[i], text));
+    }
+    seen_free(&list);
+}
+
+static void a_round_rolls_over_as_many_segments_as_it_needs(void **state)
+{
+    static const struct {
+        int count;
+        size_t len;
+        unsigned segments;
+    } cases[] = {{1, 3000, 2}, {1, 1000, 1}, {2, 984, 1}, {2, 1100, 2}, {9, 1000, 4}, {4, 4016, 5}};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct harness harness;
+        struct told told = {0};
+
+        harness_begin(&harness, i);
+        assert_int_equal(harness_open(&harness, NULL), 0);
+        harness_store(&harness, "takes half", 2016);
+        store_round(&harness, cases[i].count, cases[i].len, &told);
+        harness_hear(&harness, &told);
+        assert_int_equal(told.status, 0);
+        assert_int_equal(wal_stats(harness.wal).rounds, 2);
+        assert_int_equal(wal_stats(harness.wal).segments, cases[i].segments);
+        check_round(&harness, 2032, cases[i].count);
+        harness_restart(&harness, true);
+        check_round(&harness, 2032, cases[i].count);
+        assert_int_equal(harness.recovery.damaged_stretches, 0);
+        assert_int_equal(harness.recovery.records, cases[i].count + 1);
+        assert_int_equal(wal_stats(harness.wal).records, cases[i].count + 1);
+        harness_end(&harness);
+    }
+}
+
+static void readers_see_nothing_of_a_round_that_may_yet_fail(void **state)
+{
+    struct harness harness;
+    struct told told = {0};
+    struct seen_list list;
+    struct buf out = {0};
+    (void)state;
+
+    harness_begin(&harness, 1);
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    harness_store(&harness, "durable", 2016);
+    /* The round fills the first segment, which is synced, and waits for the next one. */
+    fault_disk_hold(harness.faults, FAULT_RENAME, NULL, true);
+    store_round(&harness, 3, 1200, &told);
+    fault_disk_await_held(harness.faults, FAULT_RENAME);
+    list = harness_read(&harness, 0);
+    assert_int_equal(list.count, 1);
+    seen_free(&list);
+    assert_int_equal(wal_read_at(harness.wal, 2032, &out, NULL), ERR_NOT_FOUND);
+    fault_disk_fail(harness.faults, FAULT_SYNC_DIR, NULL, 0, 1, EIO);
+    fault_disk_hold(harness.faults, FAULT_RENAME, NULL, false);
+    harness_hear(&harness, &told);
+    assert_int_equal(told.status, ERR_IO);
+    harness_await_refusing(&harness, false);
+    assert_true(harness_store(&harness, "instead", 100) == 2032);
+    list = harness_read(&harness, 0);
+    assert_int_equal(list.count, 2);
+    assert_true(seen_is(&list.at[1], "instead"));
+    seen_free(&list);
+    buf_free(&out);
+    harness_end(&harness);
+}
+
+/* A memory of texts that begin with "id": one entry a letter behind it. */
+struct memory {
+    bool known[256], fresh[256];
+    uint64_t positions[256];
+    atomic_uint settled, unsettled;
+};
+
+static bool admit(void *arg, struct slice record, uint64_t position, uint64_t *ret_original)
+{
+    struct memory *memory = arg;
+    unsigned char id = record.len > 2 ? (unsigned char)record.at[2] : 0;
+
+    if (memory->known[id]) {
+        *ret_original = memory->positions[id];
+        return false;
+    }
+    memory->known[id] = true;
+    memory->fresh[id] = true;
+    memory->positions[id] = position;
+    return true;
+}
+
+static void settle(void *arg, bool durable)
+{
+    struct memory *memory = arg;
+
+    for (int id = 0; id < 256; id++) {
+        if (memory->fresh[id] && !durable)
+            memory->known[id] = false;
+        memory->fresh[id] = false;
+    }
+    atomic_fetch_add(durable ? &memory->settled : &memory->unsettled, 1);
+}
+
+static void repeats_see_the_position_of_the_original(void **state)
+{
+    struct harness harness;
+    struct memory memory = {0};
+    struct told told = {0};
+    struct seen_list list;
+    static const char *const ids[] = {"idb", "ida", "idb", "idc", "idc"};
+    uint64_t a, b, again;
+    (void)state;
+
+    harness_begin(&harness, 1);
+    harness.options.hooks = (struct wal_hooks){&memory, admit, settle};
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    a = harness_store(&harness, "ida", 3);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(harness_append(&harness, NULL, ids[i], 3), 0);
+    harness_claim(&harness, &told);
+    wal_flush(harness.producer);
+    harness_hear(&harness, &told);
+    assert_int_equal(told.records, 5);
+    b = told.positions[0];
+    assert_true(b > a);
+    assert_true(told.positions[1] == a);
+    assert_true(told.positions[2] == b);
+    assert_true(told.positions[3] == b + 19);
+    assert_true(told.positions[4] == b + 19);
+    assert_int_equal(harness_put(&harness, "idb", &again), 0); /* a round of nothing else */
+    assert_true(again == b);
+    list = harness_read(&harness, a);
+    assert_int_equal(list.count, 3);
+    assert_true(seen_is(&list.at[1], "idb"));
+    assert_true(seen_is(&list.at[2], "idc"));
+    assert_int_equal(wal_stats(harness.wal).duplicates, 4);
+    assert_int_equal(wal_stats(harness.wal).committed, 3);
+    assert_int_equal(atomic_load(&memory.settled), 3);
+    seen_free(&list);
+    harness_restart(&harness, true);
+    assert_int_equal(harness.recovery.records, 3);
+    harness_end(&harness);
+}
+
+static void what_failed_is_no_original(void **state)
+{
+    struct harness harness;
+    struct memory memory = {0};
+    struct told told = {0};
+    struct seen_list list;
+    uint64_t position;
+    (void)state;
+
+    harness_begin(&harness, 1);
+    harness.options.hooks = (struct wal_hooks){&memory, admit, settle};
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    harness_store(&harness, "ida", 3);
+    fault_disk_fail(harness.faults, FAULT_SYNC, ".seg", 0, 1, EIO);
+    assert_int_equal(harness_append(&harness, NULL, "idb", 3), 0);
+    assert_int_equal(harness_append(&harness, NULL, "idb", 3), 0);
+    harness_claim(&harness, &told);
+    wal_flush(harness.producer);
+    harness_hear(&harness, &told);
+    assert_int_equal(told.status, ERR_IO);
+    assert_int_equal(atomic_load(&memory.unsettled), 1);
+    harness_await_refusing(&harness, false);
+    assert_int_equal(harness_put(&harness, "idb", &position), 0);
+    list = harness_read(&harness, 0);
+    assert_int_equal(list.count, 2);
+    assert_true(list.at[1].position == position);
+    seen_free(&list);
+    harness_end(&harness);
+}
+
+static void closing_commits_what_was_handed_in(void **state)
+{
+    struct harness harness;
+    struct told told[2] = {0};
+    struct wal_producer *producer;
+    struct seen_list list;
+    (void)state;
+
+    harness_begin(&harness, 1);
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(harness_append(&harness, &told[i], "handed in", 9), 0);
+        wal_flush(harness.producer);
+    }
+    producer = harness.producer;
+    wal_close(harness.wal);
+    mailbox_deliver(&harness.home);
+    assert_int_equal(told[0].calls + told[1].calls, 2);
+    assert_int_equal(told[0].status, 0);
+    assert_int_equal(told[1].status, 0);
+    wal_producer_close(producer);
+    harness.producer = NULL;
+    harness.wal = NULL;
+    harness_restart(&harness, true);
+    list = harness_read(&harness, 0);
+    assert_int_equal(list.count, 2);
+    seen_free(&list);
+    harness_end(&harness);
+}
+
+static void without_sync_durable_means_written(void **state)
+{
+    struct harness harness;
+    struct seen_list list;
+    uint64_t syncs;
+    (void)state;
+
+    harness_begin(&harness, 1);
+    harness.options.sync = false;
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    harness_store(&harness, "opens the segment", 20);
+    syncs = fault_disk_calls(harness.faults, FAULT_SYNC);
+    for (int i = 0; i < 10; i++)
+        harness_store(&harness, "written", 20);
+    assert_int_equal(fault_disk_calls(harness.faults, FAULT_SYNC), syncs);
+    fault_disk_crash_at(harness.faults, 0); /* the process dies, the system does not */
+    harness_close(&harness);
+    fault_disk_restart(harness.faults, false);
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    list = harness_read(&harness, 0);
+    assert_int_equal(list.count, 11);
+    seen_free(&list);
+    harness_end(&harness);
+}
+
+static void without_sync_a_power_cut_costs_records_but_not_the_start(void **state)
+{
+    (void)state;
+
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        struct harness harness;
+
+        harness_begin(&harness, seed);
+        harness.options.sync = false;
+        harness.options.spares = seed % 3;
+        assert_int_equal(harness_open(&harness, NULL), 0);
+        for (int i = 0; i < 12; i++)
+            harness_store(&harness, "written", 900);
+        wal_release(harness.wal, wal_stats(harness.wal).durable, NULL);
+        for (int i = 0; i < 12; i++)
+            harness_store(&harness, "written", 900);
+        harness_restart(&harness, true);
+        harness_store(&harness, "written", 900);
+        harness_end(&harness);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_waits_becomes_durable_by_one_sync),
+        cmocka_unit_test(a_round_rolls_over_as_many_segments_as_it_needs),
+        cmocka_unit_test(readers_see_nothing_of_a_round_that_may_yet_fail),
+        cmocka_unit_test(repeats_see_the_position_of_the_original),
+        cmocka_unit_test(what_failed_is_no_original),
+        cmocka_unit_test(closing_commits_what_was_handed_in),
+        cmocka_unit_test(without_sync_durable_means_written),
+        cmocka_unit_test(without_sync_a_power_cut_costs_records_but_not_the_start),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

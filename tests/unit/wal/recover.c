@@ -1,0 +1,490 @@
+/*
+ * Where the log ends after a crash, what is kept behind damage, and what stops the start.
+ */
+#include "support/wal_harness.h"
+#include "wal/wal_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { HEADER = 64, FRAME = 16 };
+
+static void begin(struct harness *harness, uint64_t seed)
+{
+    harness_begin(harness, seed);
+    assert_int_equal(harness_open(harness, NULL), 0);
+}
+
+/* The file with its preallocated room, as a crash leaves it: closing does not cut it. */
+static void crash_here(struct harness *harness)
+{
+    fault_disk_crash_at(harness->faults, 0);
+    harness_close(harness);
+    fault_disk_restart(harness->faults, false);
+}
+
+enum rest { CUT_OFF, ZEROS, GARBAGE };
+
+static void damage_from(struct harness *harness, const char *path, size_t at, size_t end,
+                        enum rest rest)
+{
+    char bytes[4096] = {0};
+
+    if (rest == CUT_OFF) {
+        fault_disk_cut(harness->faults, path, at);
+        return;
+    }
+    for (size_t i = 0; i < end - at && rest == GARBAGE; i++)
+        bytes[i] = (char)(i * 37 + at * 11 + 1);
+    fault_disk_poke(harness->faults, path, at, bytes, end - at);
+}
+
+static void a_record_torn_at_any_byte_ends_the_log(void **state)
+{
+    enum { LEN = 50, BEGINS = HEADER + 2 * (FRAME + LEN), ENDS = BEGINS + FRAME + LEN };
+    (void)state;
+
+    for (size_t at = BEGINS; at <= ENDS; at++) {
+        for (enum rest rest = CUT_OFF; rest <= GARBAGE; rest++) {
+            struct harness harness;
+            struct seen_list list;
+            size_t whole = at == ENDS ? 3 : 2;
+
+            begin(&harness, at);
+            harness_store(&harness, "first", LEN);
+            harness_store(&harness, "second", LEN);
+            harness_store(&harness, "third", LEN);
+            crash_here(&harness);
+            damage_from(&harness, harness_segment(1), at, 4096, rest);
+            assert_int_equal(harness_open(&harness, NULL), 0);
+            assert_int_equal(harness.recovered.count, whole);
+            assert_int_equal(harness.recovery.damaged_stretches, 0);
+            if (at < ENDS)
+                assert_in_range(harness.recovery.cut_bytes, at < BEGINS + FRAME ? 0 : 1, 4096);
+            assert_true(harness_store(&harness, "fourth", LEN) == whole * (FRAME + LEN));
+            for (int restarts = 0; restarts < 2; restarts++) {
+                list = harness_read(&harness, 0);
+                assert_int_equal(list.count, whole + 1);
+                assert_true(seen_is(&list.at[1], "second"));
+                assert_true(seen_is(&list.at[whole], "fourth"));
+                seen_free(&list);
+                harness_restart(&harness, true);
+            }
+            harness_end(&harness);
+        }
+    }
+}
+
+static void a_torn_record_is_counted_as_cut(void **state)
+{
+    struct harness harness;
+    (void)state;
+
+    begin(&harness, 1);
+    harness_store(&harness, "whole", 100);
+    harness_store(&harness, "torn", 100);
+    crash_here(&harness);
+    damage_from(&harness, harness_segment(1), HEADER + 116 + 60, 4096, ZEROS);
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    assert_int_equal(harness.recovery.records, 1);
+    assert_int_equal(harness.recovery.cut_bytes, 116);
+    assert_int_equal(harness.recovery.bytes, 116);
+    harness_end(&harness);
+}
+
+static void an_unfinished_round_is_cut_though_a_later_record_is_whole(void **state)
+{
+    struct harness harness;
+    struct told told = {0};
+    (void)state;
+
+    begin(&harness, 1);
+    harness_store(&harness, "durable", 100);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(harness_append(&harness, NULL, "0123456789", 10), 0);
+    harness_claim(&harness, &told);
+    wal_flush(harness.producer);
+    harness_hear(&harness, &told);
+    crash_here(&harness);
+    fault_disk_poke(harness.faults, harness_segment(1), HEADER + 116 + FRAME + 3, "\xff", 1);
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    assert_int_equal(harness.recovered.count, 1);
+    assert_int_equal(harness.recovery.cut_bytes, 3 * 26);
+    assert_int_equal(harness.recovery.damaged_bytes, 0);
+    assert_true(harness_store(&harness, "next", 10) == 116);
+    harness_restart(&harness, true);
+    assert_int_equal(harness.recovered.count, 2);
+    assert_true(seen_is(&harness.recovered.at[1], "next"));
+    harness_end(&harness);
+}
+
+static void a_rotten_record_in_the_last_segment_is_skipped(void **state)
+{
+    (void)state;
+
+    /* Every byte of the second of four records, each a round of its own. */
+    for (size_t at = HEADER + 116; at < HEADER + 2 * 116; at++) {
+        struct harness harness;
+        struct seen_list list;
+        char byte;
+
+        begin(&harness, at);
+        for (int i = 0; i < 4; i++)
+            harness_store(&harness, (const char *[]){"a", "b", "c", "d"}[i], 100);
+        crash_here(&harness);
+        fault_disk_peek(harness.faults, harness_segment(1), at, &byte, 1);
+        byte = (char)(byte ^ 0x55);
+        fault_disk_poke(harness.faults, harness_segment(1), at, &byte, 1);
+        assert_int_equal(harness_open(&harness, NULL), 0);
+        assert_int_equal(harness.recovery.records, 3);
+        assert_int_equal(harness.recovery.damaged_stretches, 1);
+        assert_int_equal(harness.recovery.damaged_bytes, 116);
+        assert_int_equal(harness.recovery.cut_bytes, 0);
+        harness_store(&harness, "e", 100);
+        list = harness_read(&harness, 0);
+        assert_int_equal(list.count, 5);
+        assert_true(seen_is(&list.at[0], "a"));
+        assert_int_equal(list.at[1].code, ERR_CORRUPT);
+        assert_true(list.at[1].position == 116 && list.at[1].next == 232);
+        assert_true(seen_is(&list.at[2], "c"));
+        assert_true(seen_is(&list.at[4], "e"));
+        seen_free(&list);
+        harness_end(&harness);
+    }
+}
+
+static void a_rotten_round_is_skipped_up_to_the_first_whole_record(void **state)
+{
+    struct harness harness;
+    struct told told = {0};
+    (void)state;
+
+    begin(&harness, 1);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(harness_append(&harness, NULL, "0123456789", 10), 0);
+    harness_claim(&harness, &told);
+    wal_flush(harness.producer);
+    harness_hear(&harness, &told);
+    harness_store(&harness, "proof", 10);
+    crash_here(&harness);
+    fault_disk_poke(harness.faults, harness_segment(1), HEADER + FRAME, "X", 1);
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    assert_int_equal(harness.recovered.count, 3);
+    assert_true(harness.recovered.at[0].position == 26);
+    assert_true(harness.recovered.at[2].position == 78);
+    assert_int_equal(harness.recovery.damaged_bytes, 26);
+    harness_end(&harness);
+}
+
+static void a_rotten_record_in_an_earlier_segment_is_skipped(void **state)
+{
+    struct harness harness;
+    struct seen_list list;
+    (void)state;
+
+    begin(&harness, 1);
+    for (int i = 0; i < 8; i++)
+        harness_store(&harness, (const char *[]){"a", "b", "c", "d", "e", "f", "g", "h"}[i], 1000);
+    harness_close(&harness);
+    fault_disk_poke(harness.faults, harness_segment(1), HEADER + 500, "X", 1);
+    fault_disk_poke(harness.faults, harness_segment(2), HEADER + 2 * 1016 + 1, "X", 1);
+    fault_disk_poke(harness.faults, harness_segment(2), HEADER + 1016 + 1, "X", 1);
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    assert_int_equal(harness.recovery.records, 5);
+    assert_int_equal(harness.recovery.damaged_stretches, 2);
+    assert_int_equal(harness.recovery.damaged_bytes, 3 * 1016);
+    list = harness_read(&harness, 0);
+    assert_int_equal(list.count, 7);
+    assert_int_equal(list.at[0].code, ERR_CORRUPT);
+    assert_true(seen_is(&list.at[1], "b"));
+    assert_true(seen_is(&list.at[2], "c"));
+    assert_true(seen_is(&list.at[3], "d"));
+    assert_int_equal(list.at[4].code, ERR_CORRUPT);
+    assert_true(list.at[4].next == 6 * 1016);
+    assert_true(seen_is(&list.at[6], "h"));
+    seen_free(&list);
+    harness_end(&harness);
+}
+
+static void a_file_that_is_shorter_than_its_stretch_is_damaged_once(void **state)
+{
+    struct harness harness;
+    struct seen_list list;
+    (void)state;
+
+    begin(&harness, 1);
+    for (int i = 0; i < 4; i++)
+        harness_store(&harness, (const char *[]){"a", "b", "c", "d"}[i], 1000);
+    harness_close(&harness);
+    fault_disk_cut(harness.faults, harness_segment(1), HEADER + 1016 + 300);
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    assert_int_equal(harness.recovery.records, 2);
+    assert_int_equal(harness.recovery.damaged_stretches, 1);
+    assert_int_equal(harness.recovery.damaged_bytes, 2 * 1016);
+    list = harness_read(&harness, 0);
+    assert_int_equal(list.count, 3);
+    assert_int_equal(list.at[1].code, ERR_CORRUPT);
+    assert_true(list.at[1].next == 3 * 1016);
+    seen_free(&list);
+    harness_end(&harness);
+}
+
+static void a_stale_record_ends_the_log_even_at_the_expected_position(void **state)
+{
+    struct harness harness;
+    struct wal_segment segment;
+    char record[FRAME + 100] = {0};
+    char header[SEGMENT_HEADER];
+    char node[WAL_NODE_LEN];
+    uint32_t length = 100;
+    (void)state;
+
+    for (uint32_t change = 0; change < 3; change++) {
+        begin(&harness, 1);
+        harness_store(&harness, "whole", 100);
+        crash_here(&harness);
+        fault_disk_peek(harness.faults, harness_segment(1), 0, header, sizeof header);
+        assert_int_equal(segment_header_read(header, &segment, node, NULL), 0);
+        memcpy(record + 4, &length, sizeof length);
+        /* Of this life; of this life but elsewhere; of another life. */
+        record_seal(record, segment.salt + (change == 2), change == 1 ? 117 : 116, true);
+        fault_disk_poke(harness.faults, harness_segment(1), HEADER + 116, record, sizeof record);
+        assert_int_equal(harness_open(&harness, NULL), 0);
+        assert_int_equal(harness.recovered.count, change == 0 ? 2 : 1);
+        harness_end(&harness);
+    }
+}
+
+static void a_jump_of_the_start_is_no_damage(void **state)
+{
+    struct harness harness;
+    struct seen_list list;
+    uint64_t count;
+    (void)state;
+
+    begin(&harness, 1);
+    harness_store(&harness, "a", 100);
+    harness_store(&harness, "b", 100);
+    harness_close(&harness);
+    harness.options.start = 100000;
+    for (int restarts = 0; restarts < 2; restarts++) {
+        assert_int_equal(harness_open(&harness, NULL), 0);
+        assert_int_equal(harness.recovery.records, 2);
+        assert_true(wal_stats(harness.wal).durable == 100000);
+        harness_restart(&harness, true);
+        harness_close(&harness);
+    }
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    assert_true(harness_store(&harness, "c", 100) == 100000);
+    harness_store(&harness, "d", 4000);
+    harness.options.start = 0;
+    harness_restart(&harness, true);
+    assert_int_equal(harness.recovery.records, 4);
+    assert_int_equal(harness.recovery.damaged_stretches, 0);
+    list = harness_read(&harness, 0);
+    assert_int_equal(list.count, 4);
+    assert_true(list.at[2].position == 100000);
+    seen_free(&list);
+    assert_int_equal(wal_count_before(harness.wal, 5000, &count, NULL), 0);
+    assert_int_equal(count, 2);
+    harness_end(&harness);
+}
+
+static void segments_of_others_stop_the_start(void **state)
+{
+    struct harness harness;
+    struct err err = {0};
+    char header[SEGMENT_HEADER];
+    uint32_t newer = SEGMENT_VERSION + 1;
+    (void)state;
+
+    begin(&harness, 1);
+    harness_store(&harness, "a", 100);
+    harness_close(&harness);
+    fault_disk_peek(harness.faults, harness_segment(1), 0, header, sizeof header);
+
+    harness.options.node[0] = 'X';
+    assert_int_equal(harness_open(&harness, &err), ERR_CORRUPT);
+    assert_non_null(strstr(err.text, "testnode"));
+    assert_non_null(strstr(err.text, harness_segment(1)));
+    harness.options.node[0] = 't';
+
+    fault_disk_poke(harness.faults, harness_segment(1), 8, &newer, sizeof newer);
+    assert_int_equal(harness_open(&harness, &err), ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "version 2"));
+    fault_disk_poke(harness.faults, harness_segment(1), 0, header, sizeof header);
+
+    for (size_t at = 0; at < sizeof header; at++) {
+        char byte = (char)(header[at] ^ 0x10);
+        int code;
+
+        fault_disk_poke(harness.faults, harness_segment(1), at, &byte, 1);
+        code = harness_open(&harness, &err);
+        assert_true(code == ERR_CORRUPT || (code == ERR_UNSUPPORTED && at >= 8 && at < 12));
+        fault_disk_poke(harness.faults, harness_segment(1), at, &header[at], 1);
+    }
+    fault_disk_cut(harness.faults, harness_segment(1), 40);
+    assert_int_equal(harness_open(&harness, &err), ERR_CORRUPT);
+    harness_end(&harness);
+}
+
+static void a_disk_that_does_not_read_stops_the_start(void **state)
+{
+    struct harness harness;
+    struct err err = {0};
+    (void)state;
+
+    begin(&harness, 1);
+    for (int i = 0; i < 10; i++)
+        harness_store(&harness, "a", 1000);
+    harness_close(&harness);
+    for (unsigned skip = 0;; skip++) {
+        unsigned failed = fault_disk_failed(harness.faults, FAULT_READ);
+        int code;
+
+        fault_disk_fail(harness.faults, FAULT_READ, NULL, skip, 1, EIO);
+        code = harness_open(&harness, &err);
+        if (fault_disk_failed(harness.faults, FAULT_READ) == failed) {
+            assert_int_equal(code, 0);
+            assert_int_equal(harness.recovered.count, 10);
+            break;
+        }
+        assert_int_equal(code, ERR_IO);
+        assert_true(err.text[0] != '\0');
+    }
+    harness_end(&harness);
+}
+
+static void an_end_that_cannot_be_made_durable_stops_the_start(void **state)
+{
+    static const enum fault_op ops[] = {FAULT_SYNC, FAULT_WRITE, FAULT_SYNC_DIR};
+    struct harness harness;
+    (void)state;
+
+    begin(&harness, 1);
+    harness_store(&harness, "a", 1000);
+    harness_close(&harness);
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+        fault_disk_fail(harness.faults, ops[i], NULL, 0, 1, EIO);
+        assert_int_equal(harness_open(&harness, NULL), ERR_IO);
+    }
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    assert_int_equal(harness.recovered.count, 1);
+    harness_end(&harness);
+}
+
+static void reading_only_changes_nothing(void **state)
+{
+    struct harness harness;
+    struct seen_list list;
+    uint64_t changes;
+    struct buf out = {0};
+    (void)state;
+
+    harness_begin(&harness, 1);
+    harness.options.read_only = true;
+    assert_int_equal(harness_open(&harness, NULL), ERR_NOT_FOUND);
+    harness.options.read_only = false;
+    harness.options.spares = 2;
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    for (int i = 0; i < 10; i++)
+        harness_store(&harness, "a", 1000);
+    crash_here(&harness);
+    damage_from(&harness, harness_segment(4), HEADER + 30, 4096, GARBAGE);
+    harness.options.read_only = true;
+    harness.options.spares = 0;
+    changes = fault_disk_changes(harness.faults);
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    assert_int_equal(harness.recovered.count, 9);
+    list = harness_read(&harness, 0);
+    assert_int_equal(list.count, 9);
+    assert_int_equal(wal_read_at(harness.wal, list.at[8].position, &out, NULL), 0);
+    wal_release(harness.wal, list.at[8].position, NULL);
+    harness_close(&harness);
+    assert_true(fault_disk_changes(harness.faults) == changes);
+    seen_free(&list);
+    buf_free(&out);
+    harness_end(&harness);
+}
+
+static void other_names_in_the_folder_are_left_alone(void **state)
+{
+    static const char *const names[] = {"note.txt",
+                                        "00000000000000000009.seg~",
+                                        "9.seg",
+                                        " 0000000000000000009.seg",
+                                        "+0000000000000000009.seg",
+                                        "99999999999999999999.seg"};
+    struct harness harness;
+    (void)state;
+
+    begin(&harness, 1);
+    harness_store(&harness, "a", 100);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct disk *disk = harness.options.disk;
+        char path[64];
+        int fd;
+
+        snprintf(path, sizeof path, HARNESS_DIR "/%s", names[i]);
+        assert_true((fd = disk->open(disk, path, O_RDWR | O_CREAT)) >= 0);
+        assert_int_equal(disk->truncate(disk, fd, 1), 0);
+        assert_int_equal(disk->close(disk, fd), 0);
+        harness_restart(&harness, false);
+        assert_int_equal(harness.recovered.count, 1);
+        assert_int_equal(fault_disk_size(harness.faults, path), 1);
+    }
+    harness_end(&harness);
+}
+
+static void what_a_dead_process_left_unsynced_is_durable_once_it_is_recovered(void **state)
+{
+    (void)state;
+
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        struct harness harness;
+        uint64_t position;
+        size_t count;
+
+        begin(&harness, seed);
+        harness_store(&harness, "durable", 1000);
+        /* The sync fails and drops the bytes, and the process dies before it heals. */
+        fault_disk_fail(harness.faults, FAULT_SYNC, ".seg", 0, 1, EIO);
+        assert_int_equal(harness_put(&harness, "seen but not on disk", &position), ERR_IO);
+        crash_here(&harness);
+        assert_int_equal(harness_open(&harness, NULL), 0);
+        count = harness.recovered.count;
+        assert_in_range(count, 1, 2);
+        harness_restart(&harness, true);
+        assert_int_equal(harness.recovered.count, count);
+        harness_end(&harness);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_record_torn_at_any_byte_ends_the_log),
+        cmocka_unit_test(a_torn_record_is_counted_as_cut),
+        cmocka_unit_test(an_unfinished_round_is_cut_though_a_later_record_is_whole),
+        cmocka_unit_test(a_rotten_record_in_the_last_segment_is_skipped),
+        cmocka_unit_test(a_rotten_round_is_skipped_up_to_the_first_whole_record),
+        cmocka_unit_test(a_rotten_record_in_an_earlier_segment_is_skipped),
+        cmocka_unit_test(a_file_that_is_shorter_than_its_stretch_is_damaged_once),
+        cmocka_unit_test(a_stale_record_ends_the_log_even_at_the_expected_position),
+        cmocka_unit_test(a_jump_of_the_start_is_no_damage),
+        cmocka_unit_test(segments_of_others_stop_the_start),
+        cmocka_unit_test(a_disk_that_does_not_read_stops_the_start),
+        cmocka_unit_test(an_end_that_cannot_be_made_durable_stops_the_start),
+        cmocka_unit_test(reading_only_changes_nothing),
+        cmocka_unit_test(other_names_in_the_folder_are_left_alone),
+        cmocka_unit_test(what_a_dead_process_left_unsynced_is_durable_once_it_is_recovered),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,373 @@
+/*
+ * Released segments: what becomes of them, and of the room that they took.
+ */
+#include "support/wal_harness.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { HEADER = 64, SEGMENT = 4096, LEN = 1200, WHOLE = LEN + 16 }; /* three a segment */
+
+static void begin(struct harness *harness, unsigned spares, uint64_t max_bytes)
+{
+    harness_begin(harness, 1);
+    harness->options.spares = spares;
+    harness->options.max_bytes = max_bytes;
+    assert_int_equal(harness_open(harness, NULL), 0);
+}
+
+static void await_disk(struct harness *harness, uint64_t bytes, uint64_t spares)
+{
+    for (;;) {
+        struct wal_stats stats = wal_stats(harness->wal);
+
+        if (stats.bytes_on_disk == bytes && stats.spares == spares)
+            return;
+        wal_wait(harness->wal, UINT64_MAX, 1);
+    }
+}
+
+/* Records named after their number; returns the position of the last one. */
+static uint64_t store(struct harness *harness, int from, int to)
+{
+    uint64_t position = 0;
+
+    for (int i = from; i < to; i++) {
+        char text[16];
+
+        snprintf(text, sizeof text, "%d", i);
+        position = harness_store(harness, text, LEN);
+    }
+    return position;
+}
+
+static void whole_segments_before_a_position_go(void **state)
+{
+    struct harness harness;
+    uint64_t first = 77;
+    (void)state;
+
+    begin(&harness, 0, 1 << 20);
+    store(&harness, 0, 9);
+    await_disk(&harness, 3 * SEGMENT, 0);
+    wal_release(harness.wal, 3 * WHOLE - 1, &first);
+    assert_true(first == 0);
+    wal_release(harness.wal, 4 * WHOLE, &first);
+    assert_true(first == 3 * WHOLE);
+    await_disk(&harness, 2 * SEGMENT, 0);
+    wal_release(harness.wal, 9 * WHOLE, &first);
+    assert_true(first == 6 * WHOLE); /* the last one stays: it holds the position */
+    wal_release(harness.wal, 0, &first);
+    assert_true(first == 6 * WHOLE);
+    await_disk(&harness, SEGMENT, 0);
+    assert_int_equal(fault_disk_size(harness.faults, harness_segment(1)), 0);
+    assert_int_equal(fault_disk_size(harness.faults, harness_segment(2)), 0);
+    assert_int_equal(fault_disk_size(harness.faults, harness_segment(3)), SEGMENT);
+    harness_restart(&harness, true);
+    assert_int_equal(harness.recovery.records, 3);
+    assert_true(wal_stats(harness.wal).durable == 9 * WHOLE);
+    harness_end(&harness);
+}
+
+static void stale_records_of_a_recycled_segment_end_the_log(void **state)
+{
+    struct harness harness;
+    struct seen_list list;
+    (void)state;
+
+    begin(&harness, 1, 1 << 20);
+    await_disk(&harness, SEGMENT, 1);
+    for (int round = 0; round < 10; round++) {
+        /* Half a segment more each time, so that stale records lie behind every end. */
+        uint64_t position = store(&harness, 0, 4);
+
+        fault_disk_crash_at(harness.faults, 0);
+        harness_close(&harness);
+        fault_disk_restart(harness.faults, round % 2 == 0);
+        assert_int_equal(harness_open(&harness, NULL), 0);
+        assert_true(wal_stats(harness.wal).durable == position + WHOLE);
+        assert_int_equal(harness.recovery.damaged_stretches, 0);
+        list = harness_read(&harness, position);
+        assert_int_equal(list.count, 1);
+        assert_true(seen_is(&list.at[0], "3"));
+        seen_free(&list);
+        store(&harness, 0, 3);
+        wal_release(harness.wal, wal_stats(harness.wal).durable, NULL);
+    }
+    harness_end(&harness);
+}
+
+static void spare_segments_are_made_ahead_and_kept_over_a_restart(void **state)
+{
+    struct harness harness;
+    uint64_t allocations;
+    (void)state;
+
+    begin(&harness, 3, 1 << 20);
+    await_disk(&harness, 3 * SEGMENT, 3);
+    allocations = fault_disk_calls(harness.faults, FAULT_ALLOCATE);
+    harness_restart(&harness, false);
+    await_disk(&harness, 3 * SEGMENT, 3);
+    assert_true(fault_disk_calls(harness.faults, FAULT_ALLOCATE) == allocations);
+    harness.options.spares = 1;
+    harness_restart(&harness, false);
+    await_disk(&harness, 2 * SEGMENT, 2); /* as many as would be kept */
+    harness.options.segment_bytes = 2 * SEGMENT;
+    harness_restart(&harness, true);
+    await_disk(&harness, 2 * SEGMENT, 1);
+    harness_end(&harness);
+}
+
+static void released_segments_are_used_again_and_none_is_made(void **state)
+{
+    struct harness harness;
+    uint64_t allocations;
+    (void)state;
+
+    begin(&harness, 1, 1 << 20);
+    await_disk(&harness, SEGMENT, 1);
+    store(&harness, 0, 4);
+    await_disk(&harness, 3 * SEGMENT, 1);
+    wal_release(harness.wal, 4 * WHOLE, NULL);
+    await_disk(&harness, 3 * SEGMENT, 2);
+    allocations = fault_disk_calls(harness.faults, FAULT_ALLOCATE);
+    for (int i = 0; i < 10; i++) {
+        store(&harness, 0, 3);
+        wal_release(harness.wal, wal_stats(harness.wal).durable, NULL);
+        await_disk(&harness, 3 * SEGMENT, 2);
+    }
+    assert_true(fault_disk_calls(harness.faults, FAULT_ALLOCATE) == allocations);
+    store(&harness, 0, 9); /* a burst is not kept for ever */
+    wal_release(harness.wal, wal_stats(harness.wal).durable, NULL);
+    await_disk(&harness, 3 * SEGMENT, 2);
+    harness_end(&harness);
+}
+
+static void at_the_bound_the_log_refuses_until_something_is_released(void **state)
+{
+    struct harness harness;
+    struct seen_list list;
+    struct err err = {0};
+    int stored = 0;
+    (void)state;
+
+    begin(&harness, 0, 4 * SEGMENT);
+    while (harness_put(&harness, "fills", NULL) == 0)
+        stored++;
+    harness_await_refusing(&harness, true);
+    assert_in_range(stored, 4 * 180, 4 * 200);
+    assert_true(wal_refusing(harness.wal, &err));
+    assert_int_equal(err.code, ERR_FULL);
+    assert_int_equal(harness_put(&harness, "no", NULL), ERR_FULL);
+    assert_int_equal(wal_stats(harness.wal).bytes_on_disk, 4 * SEGMENT);
+    wal_release(harness.wal, 1, NULL); /* not a whole one */
+    assert_true(wal_refusing(harness.wal, NULL));
+    wal_release(harness.wal, wal_stats(harness.wal).durable / 2, NULL);
+    harness_await_refusing(&harness, false);
+    harness_store(&harness, "yes", 10);
+    list = harness_read(&harness, wal_stats(harness.wal).durable - 26);
+    assert_int_equal(list.count, 1);
+    assert_int_equal(wal_stats(harness.wal).records, stored + 1);
+    seen_free(&list);
+    harness_end(&harness);
+}
+
+static void the_smallest_bound_still_lets_the_log_move_on(void **state)
+{
+    struct harness harness;
+    char bytes[LEN + 1] = {0};
+    int stored = 0;
+    (void)state;
+
+    memset(bytes, '.', LEN);
+    begin(&harness, 1, SEGMENT);
+    while (stored < 30) {
+        harness_await_refusing(&harness, false);
+        if (harness_put(&harness, bytes, NULL) == 0)
+            stored++;
+        assert_in_range(wal_stats(harness.wal).bytes_on_disk, SEGMENT, 2 * SEGMENT);
+        wal_release(harness.wal, wal_stats(harness.wal).durable, NULL);
+    }
+    harness_end(&harness);
+}
+
+static void a_reader_of_a_released_segment_goes_on_at_the_first_that_is_left(void **state)
+{
+    struct harness harness;
+    struct wal_reader *reader, *elsewhere;
+    struct slice record;
+    uint64_t position, next, first, count;
+    struct buf out = {0};
+    (void)state;
+
+    begin(&harness, 1, 1 << 20);
+    await_disk(&harness, SEGMENT, 1);
+    store(&harness, 0, 2);
+    reader = wal_reader_open(harness.wal, 0);
+    assert_int_equal(wal_reader_next(reader, &record, &position, &next, NULL), 0);
+    store(&harness, 2, 7);
+    elsewhere = wal_reader_open(harness.wal, WHOLE);
+    assert_int_equal(wal_reader_next(elsewhere, &record, &position, &next, NULL), 0);
+    wal_release(harness.wal, 7 * WHOLE, &first);
+    assert_true(first == 6 * WHOLE);
+    /* Its file lives on as a later segment, with other records. */
+    store(&harness, 7, 30);
+    wal_release(harness.wal, 6 * WHOLE, NULL);
+    wal_reader_seek(reader, 0);
+    assert_int_equal(wal_reader_next(reader, &record, &position, &next, NULL), 0);
+    assert_true(position == 6 * WHOLE || position == 0); /* what it had read before is genuine */
+    wal_reader_seek(elsewhere, 2 * WHOLE);
+    for (int code = 0; code == 0 && position < 7 * WHOLE;)
+        assert_int_equal(code = wal_reader_next(elsewhere, &record, &position, &next, NULL), 0);
+    assert_int_equal(wal_read_at(harness.wal, 0, &out, NULL), ERR_NOT_FOUND);
+    assert_int_equal(wal_count_before(harness.wal, 0, &count, NULL), ERR_NOT_FOUND);
+    assert_int_equal(wal_count_before(harness.wal, 8 * WHOLE, &count, NULL), 0);
+    assert_int_equal(count, 8);
+    wal_reader_close(reader);
+    wal_reader_close(elsewhere);
+    buf_free(&out);
+    harness_end(&harness);
+}
+
+struct follower {
+    struct wal *wal;
+    pthread_t thread;
+    uint64_t until, read;
+    int code;
+};
+
+/* Reads at its own pace while segments are released under it. */
+static void *follow(void *arg)
+{
+    struct follower *follower = arg;
+    struct wal_reader *reader = wal_reader_open(follower->wal, 0);
+    uint64_t position = 0, next = 0, before = 0;
+
+    while (next < follower->until) {
+        struct slice record;
+        int code = wal_reader_next(reader, &record, &position, &next, NULL);
+
+        if (code == ERR_NOT_FOUND) {
+            wal_wait(follower->wal, next, 1000);
+            continue;
+        }
+        if (code != 0 || position < before || record.len != LEN) {
+            follower->code = code != 0 ? code : ERR_CORRUPT;
+            break;
+        }
+        before = next;
+        follower->read++;
+    }
+    wal_reader_close(reader);
+    return NULL;
+}
+
+static void releasing_under_a_reader_is_safe(void **state)
+{
+    enum { RECORDS = 900 };
+    struct harness harness;
+    struct follower followers[2];
+    (void)state;
+
+    begin(&harness, 2, 1 << 20);
+    for (int i = 0; i < 2; i++) {
+        followers[i] = (struct follower){.wal = harness.wal, .until = (uint64_t)RECORDS * WHOLE};
+        assert_int_equal(pthread_create(&followers[i].thread, NULL, follow, &followers[i]), 0);
+    }
+    for (int i = 0; i < RECORDS; i++) {
+        store(&harness, i, i + 1);
+        if (i % 3 == 0)
+            wal_release(harness.wal, wal_stats(harness.wal).durable, NULL);
+    }
+    for (int i = 0; i < 2; i++) {
+        pthread_join(followers[i].thread, NULL);
+        assert_int_equal(followers[i].code, 0);
+        assert_in_range(followers[i].read, 1, RECORDS);
+    }
+    harness_end(&harness);
+}
+
+static void a_position_ahead_of_the_log_releases_nothing_of_a_round_under_way(void **state)
+{
+    struct harness harness;
+    struct told told = {0};
+    char bytes[LEN] = {0};
+    uint64_t first = 77;
+    (void)state;
+
+    begin(&harness, 0, 1 << 20);
+    store(&harness, 0, 1);
+    fault_disk_hold(harness.faults, FAULT_RENAME, "4.seg", true);
+    for (int i = 0; i < 9; i++)
+        assert_int_equal(harness_append(&harness, NULL, bytes, sizeof bytes), 0);
+    harness_claim(&harness, &told);
+    wal_flush(harness.producer);
+    fault_disk_await_held(harness.faults, FAULT_RENAME); /* two whole segments are behind it */
+    wal_release(harness.wal, UINT64_MAX, &first);
+    assert_true(first == 0);
+    fault_disk_hold(harness.faults, FAULT_RENAME, NULL, false);
+    harness_hear(&harness, &told);
+    assert_int_equal(told.status, 0);
+    harness_restart(&harness, true);
+    assert_int_equal(harness.recovery.records, 10);
+    harness_end(&harness);
+}
+
+static void what_cannot_be_deleted_still_counts_and_goes_later(void **state)
+{
+    struct harness harness;
+    (void)state;
+
+    begin(&harness, 0, 1 << 20);
+    store(&harness, 0, 9);
+    fault_disk_fail(harness.faults, FAULT_UNLINK, ".seg", 0, 1, EIO);
+    wal_release(harness.wal, 9 * WHOLE, NULL);
+    while (fault_disk_failed(harness.faults, FAULT_UNLINK) == 0)
+        wal_wait(harness.wal, UINT64_MAX, 1);
+    assert_int_equal(wal_stats(harness.wal).bytes_on_disk, 3 * SEGMENT);
+    assert_int_equal(fault_disk_size(harness.faults, harness_segment(2)), SEGMENT);
+    await_disk(&harness, SEGMENT, 0);
+    assert_int_equal(fault_disk_size(harness.faults, harness_segment(1)), 0);
+    assert_int_equal(fault_disk_size(harness.faults, harness_segment(2)), 0);
+    harness_end(&harness);
+}
+
+static void a_full_disk_does_not_stop_the_preparer_for_good(void **state)
+{
+    struct harness harness;
+    (void)state;
+
+    harness_begin(&harness, 1);
+    harness.options.spares = 1;
+    fault_disk_limit(harness.faults, SEGMENT / 2);
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    while (fault_disk_calls(harness.faults, FAULT_ALLOCATE) == 0)
+        wal_wait(harness.wal, UINT64_MAX, 1);
+    fault_disk_limit(harness.faults, UINT64_MAX);
+    await_disk(&harness, SEGMENT, 1);
+    harness_end(&harness);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(whole_segments_before_a_position_go),
+        cmocka_unit_test(stale_records_of_a_recycled_segment_end_the_log),
+        cmocka_unit_test(spare_segments_are_made_ahead_and_kept_over_a_restart),
+        cmocka_unit_test(released_segments_are_used_again_and_none_is_made),
+        cmocka_unit_test(at_the_bound_the_log_refuses_until_something_is_released),
+        cmocka_unit_test(the_smallest_bound_still_lets_the_log_move_on),
+        cmocka_unit_test(a_reader_of_a_released_segment_goes_on_at_the_first_that_is_left),
+        cmocka_unit_test(releasing_under_a_reader_is_safe),
+        cmocka_unit_test(a_position_ahead_of_the_log_releases_nothing_of_a_round_under_way),
+        cmocka_unit_test(what_cannot_be_deleted_still_counts_and_goes_later),
+        cmocka_unit_test(a_full_disk_does_not_stop_the_preparer_for_good),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
