@@ -11,21 +11,24 @@ CREATE TABLE event (
     received_at    timestamptz NOT NULL
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 500000);
 
--- To find a transaction, which is rare, without making COPY much slower. PostgreSQL 15, 5
--- million rows of one node, and of three whose batches alternate; CPU time of the server:
+-- To find a transaction, which is rare, without making COPY much slower. PostgreSQL 15, on a
+-- busy machine: CPU time of the server a row, medians of 4 runs of 1 million rows, of one node
+-- and of three whose batches alternate; size and look-up with 5 million rows.
 --
---   index           COPY, a row        VACUUM, a row   size        look-up
---   none            2.7 to 3.0 us      0.1 us          0           300 ms
---   btree           + 1.6 to 2.5 us    0.1 us          55 to 83 MB 0.03 ms
---   brin, minmax    + 0.4 to 0.8 us    0.4 us          0.2 MB      1 ms; 400 ms for a node whose
---                                                                  name is between others
---   brin, bloom     + 0 to 0.6 us      0.4 us          4.5 MB      2 ms
+--   index          COPY             VACUUM    size         look-up
+--   none           4.1 and 3.7 us   0.1 us    0            300 to 600 ms
+--   btree          5.6 and 6.7 us   0.2 us    55 and 83 MB 0.03 ms
+--   brin, bloom    4.0 and 4.4 us   0.4 us    4.6 MB       2 to 4 ms
 --
--- 8 pages hold some 400 rows, so the filter keeps its false positives (1 %) even if every
--- transaction has a single datapoint; at about 500 bytes it is not yet stored compressed
--- (filters for 2000 were, and the look-up took 30 ms).
+-- The plain BRIN index (minmax, 32 pages; 2 earlier runs of 2 million rows) costs 0.4 to 0.9 us
+-- more than none and answers in 1 ms, but took 370 ms for a node whose name is between others.
 --
--- Rows that VACUUM has not seen are read one by one (some 10 million a second).
+-- 8 pages held 550 of these rows. With ten datapoints a transaction that is far below the 400
+-- that the filter is made for (1 % false positives); if every transaction had a single one,
+-- some 4 % by calculation. A filter for 2000 over 32 pages took 15 to 70 ms a look-up; being
+-- over 500 bytes it is probably stored compressed.
+--
+-- Rows that VACUUM has not seen are read one by one (5 million in 0.3 to 0.6 s).
 -- autosummarize = on would not make that less: it waits for the same workers, and under load
 -- fills the server's log with requests that were not recorded. PostgreSQL 13 has no bloom
 -- class.
