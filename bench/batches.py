@@ -1,0 +1,51 @@
+"""Datapoints a second through /v1/transactions, in batches of 1,000 transactions of 10, fsync,
+over nginx that reads the same bodies to their end and answers a static 202. The store is away.
+"""
+
+import sys
+
+from lib import corpus, engines
+from lib.load import Load
+from lib.nginx import Nginx
+from lib.program import run
+from lib.rounds import Line, finish, take_turns
+
+CONNECTIONS = 8  # enough to keep every core busy: a body takes milliseconds
+PATH = "/v1/transactions"
+
+
+def measure(settings):
+    texts = corpus.batches()
+    bodies = corpus.write(texts, settings.folder / "batches")
+    nginx = Nginx(settings.folder / "nginx")
+    settings.stack.callback(nginx.stop)
+    engine = engines.start(settings, "engine", DATABASE_URL=engines.no_store())
+    ours = Load(engine.url, PATH, engine.token(), bodies, CONNECTIONS)
+    theirs = Load(nginx.url, PATH, engine.token(), bodies, CONNECTIONS)
+    ours.probe()
+    theirs.probe()
+    answered_by_nginx = 0
+
+    def rate(result):
+        return result["requests"] * corpus.BATCH * corpus.DATAPOINTS / result["seconds"]
+
+    def measure_engine():
+        with engines.accepting(engine, corpus.BATCH, CONNECTIONS) as result:
+            result |= ours.run(settings.seconds)
+        return rate(result)
+
+    def measure_nginx():
+        nonlocal answered_by_nginx
+        result = theirs.run(settings.seconds)
+        answered_by_nginx += result["requests"]
+        return rate(result)
+
+    figures = take_turns(settings, {"engine": measure_engine, "nginx": measure_nginx})
+    nginx.stop()
+    nginx.check_taken(answered_by_nginx, min(map(len, texts)))
+    name = "batches of 1,000"
+    return [finish(Line(name, "datapoints/s", figures["engine"], figures["nginx"], "nginx 202"))]
+
+
+if __name__ == "__main__":
+    sys.exit(run(__doc__, {"batches": measure}))

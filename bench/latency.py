@@ -1,0 +1,121 @@
+"""99th percentile of the time to an acknowledgement at a fixed rate: with the store up, with the
+store down, and with the store being killed and revived all the while; over fdatasync alone, as
+often as the engine commits at that rate, and over each other.
+"""
+
+import contextlib
+import sys
+import threading
+
+from lib import corpus, disk, engines, postgres
+from lib.load import Invalid, Load
+from lib.program import run
+from lib.rounds import Line, finish, take_turns
+
+RATE = 2000  # requests a second
+# A connection is taken while its request waits: so many let a standstill of 128 ms pass without
+# holding a single request back.
+CONNECTIONS = 256
+LEAST = 0.95  # of the rate must be reached, or it was not that rate
+KILL_EVERY_S = 0.4
+SYNCS = "labs_analytics_queue_syncs_total"
+
+
+@contextlib.contextmanager
+def killing(server):
+    """Kills the server and starts it again for as long as the body runs."""
+    over = threading.Event()
+    faults, kills = [], 0
+
+    def kill_and_revive():
+        nonlocal kills
+        try:
+            while not over.wait(KILL_EVERY_S):
+                server.kill()
+                kills += 1
+                over.wait(KILL_EVERY_S)
+                server.start()
+        except BaseException as fault:  # noqa: BLE001 (raised by the thread that waits)
+            faults.append(fault)
+
+    thread = threading.Thread(target=kill_and_revive)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        server.start()
+    if faults:
+        raise faults[0]
+    if kills == 0:
+        raise Invalid("the store was never killed: the round is too short")
+
+
+class Side:
+    """An engine under the fixed rate; measure() gives the 99th percentile in milliseconds."""
+
+    def __init__(self, settings, name, bodies, url):
+        self.settings = settings
+        self.engine = engines.start(settings, name, DATABASE_URL=url)
+        token = self.engine.token()
+        self.load = Load(self.engine.url, "/analytics", token, bodies, CONNECTIONS)
+        self.load.probe()
+
+    def measure(self):
+        with engines.accepting(self.engine, 1, CONNECTIONS) as result:
+            result |= self.load.run(self.settings.seconds, RATE)
+        reached = result["requests"] / result["seconds"]
+        if reached < RATE * LEAST:
+            print(f"  (only {reached:.0f} of {RATE} requests a second)", flush=True)
+        return result["p99"] * 1000
+
+
+def commits_a_second(settings, side):
+    before = side.engine.metrics()[SYNCS]
+    side.measure()
+    return (side.engine.metrics()[SYNCS] - before) / settings.seconds
+
+
+def measure(settings):
+    bodies = corpus.write(corpus.transactions(), settings.folder / "transactions")
+    server = postgres.start(settings)
+    up = Side(settings, "up", bodies, server.url())
+    down = Side(settings, "down", bodies, engines.no_store())
+    commits = commits_a_second(settings, down)
+    print(f"  {RATE} requests a second are {commits:.0f} commits a second")
+
+    def measure_up():
+        figure = up.measure()
+        up.engine.wait_until_stored()
+        return figure
+
+    def measure_killed():
+        with killing(server):
+            figure = up.measure()
+        up.engine.wait_until_stored()
+        return figure
+
+    def measure_disk():
+        took = disk.sync_latencies(settings.folder, settings.seconds, commits)
+        return disk.percentile(took, 99) * 1000
+
+    figures = take_turns(
+        settings,
+        {
+            "fdatasync": measure_disk,
+            "up": measure_up,
+            "down": down.measure,
+            "killed": measure_killed,
+        },
+    )
+    lines = [
+        Line("p99, store up", "ms", figures["up"], figures["fdatasync"], "p99 of fdatasync", 2),
+        Line("p99, store down", "ms", figures["down"], figures["up"], "store up", 2),
+        Line("p99, store killed", "ms", figures["killed"], figures["up"], "store up", 2),
+    ]
+    return [finish(line) for line in lines]
+
+
+if __name__ == "__main__":
+    sys.exit(run(__doc__, {"latency": measure}))

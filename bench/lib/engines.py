@@ -1,0 +1,70 @@
+"""The engine as it is measured: its defaults, and a store that is there or is not."""
+
+import contextlib
+import os
+import re
+import shutil
+
+from support import ports
+from support.engine import Engine
+
+from lib import corpus
+from lib.load import Invalid
+
+
+def no_store():
+    """The URL of a store that is down: nobody listens there, nor will."""
+    return f"postgres://labs:labs@127.0.0.1:{ports.take()}/none"
+
+
+def start(settings, name, **options):
+    """An engine that runs until the measurement ends."""
+    # Nothing is to be forwarded when it stops: the measurement is over by then.
+    engine = Engine(settings.folder / name, **({"SHUTDOWN_TIMEOUT": "0"} | options))
+    settings.stack.callback(engine.finish)
+    return engine.start()
+
+
+@contextlib.contextmanager
+def accepting(engine, transactions_per_request, connections):
+    """Checks that the engine accepted what was sent within: the body of the `with` puts wrk's
+    result into the dict that it gets. wrk leaves its last requests unread."""
+    before = engine.status()["transactions"]["accepted"]
+    result = {}
+    yield result
+    accepted = engine.status()["transactions"]["accepted"] - before
+    least = result["requests"] * transactions_per_request
+    most = least + connections * transactions_per_request
+    if not least <= accepted <= most:
+        raise Invalid(f"{accepted} transactions were accepted, not {least} to {most}")
+
+
+def fill(engine, datapoints):
+    """Has the engine accept so many datapoints, in batches, each of them once."""
+    bodies = [body.encode() for body in corpus.batches()]
+    for number in range(datapoints // (corpus.BATCH * corpus.DATAPOINTS)):
+        answer = engine.post(bodies[number % len(bodies)], "/v1/transactions")
+        if answer.status_code != 202 or answer.json()["accepted"] != corpus.BATCH:
+            raise Invalid(f"a batch was answered with {answer.status_code}: {answer.text[:500]}")
+
+
+def log_files(engine):
+    """The files of the queue that hold records, without the spare ones."""
+    files = (engine.data_dir / "queue").iterdir()
+    return sorted(file for file in files if not file.name.startswith("spare"))
+
+
+def memory(processes, field="VmRSS"):
+    """MiB of all these processes; VmHWM is the most that VmRSS ever was."""
+    total = 0
+    for process in processes:
+        with open(f"/proc/{process}/status") as status:
+            total += int(re.search(rf"{field}:\s+(\d+) kB", status.read())[1])
+    return total / 1024
+
+
+def copy_of(folder, target):
+    """A copy of a data directory, on the disk and not on its way there."""
+    shutil.copytree(folder, target)
+    os.sync()
+    return target

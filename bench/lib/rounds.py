@@ -1,0 +1,93 @@
+"""Rounds, in which the sides take turns, and what is told of them.
+
+Median and range, not mean and deviation: on a shared machine the outliers are the neighbours'.
+A ratio is taken round by round, so that what slows both sides for a while drops out of it.
+"""
+
+import statistics
+from dataclasses import dataclass
+
+
+@dataclass
+class Line:
+    """One comparison. Figures are by round, and of equal rounds on both sides."""
+
+    name: str
+    unit: str
+    engine: list
+    limit: list
+    limit_name: str
+    digits: int = 0
+
+    @property
+    def ratios(self):
+        return [ours / theirs for ours, theirs in zip(self.engine, self.limit, strict=True)]
+
+    def __str__(self):
+        return (
+            f"{self.name}: {_spread(self.engine, self.digits)} {self.unit}, "
+            f"{self.limit_name}: {_spread(self.limit, self.digits)}, "
+            f"ratio {_spread(self.ratios, 2)}"
+        )
+
+
+def _spread(figures, digits):
+    low, high = min(figures), max(figures)
+    return f"{statistics.median(figures):,.{digits}f} ({low:,.{digits}f}-{high:,.{digits}f})"
+
+
+def take_turns(settings, sides, warm_up=True):
+    """Measures {name: function} in turns, the order reversed in every other round; gives
+    {name: figures by round}. Each side has one round before, which does not count."""
+    figures = {name: [] for name in sides}
+    if warm_up:
+        for measure in sides.values():
+            measure()
+    for number in range(settings.rounds):
+        order = list(sides) if number % 2 == 0 else list(reversed(sides))
+        for name in order:
+            figures[name].append(sides[name]())
+        told = ", ".join(f"{name} {_short(figures[name][-1])}" for name in sides)
+        print(f"  round {number + 1}: {told}", flush=True)
+    return figures
+
+
+def _short(figure):
+    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.2f}"
+
+
+def finish(line):
+    """Tells the line and gives it."""
+    print(line, flush=True)
+    return line
+
+
+HEAD = ["measurement", "unit", "engine", "limit", "", "ratio", "lowest-highest"]
+
+
+def table(lines):
+    """A Markdown table. The ratio is the median of the rounds' ratios."""
+    rows = [HEAD, ["-", "-", "-:", "-:", "-", "-:", "-"]]
+    for line in lines:
+        rows.append(
+            [
+                line.name,
+                line.unit,
+                f"{statistics.median(line.engine):,.{line.digits}f}",
+                f"{statistics.median(line.limit):,.{line.digits}f}",
+                line.limit_name,
+                f"{statistics.median(line.ratios):.2f}",
+                f"{min(line.ratios):.2f}-{max(line.ratios):.2f}",
+            ]
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
+    rows[1] = [_rule(mark, width) for mark, width in zip(rows[1], widths, strict=True)]
+    return "\n".join("| " + " | ".join(map(_fill, row, widths, rows[1])) + " |" for row in rows)
+
+
+def _rule(mark, width):
+    return "-" * (width - 1) + ":" if mark.endswith(":") else "-" * width
+
+
+def _fill(cell, width, rule):
+    return cell.rjust(width) if rule.endswith(":") else cell.ljust(width)

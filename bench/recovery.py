@@ -1,0 +1,42 @@
+"""Bytes of log a second that the engine reads at its start, over `cat` of the same files to
+/dev/null; both from the disk's cache. The store is away, so each start finds the same log.
+"""
+
+import math
+import subprocess
+import sys
+import time
+
+from lib import engines
+from lib.program import run
+from lib.rounds import Line, finish, take_turns
+
+BACKLOG, QUICK_BACKLOG = 5_000_000, 500_000
+CAT_BYTES = 1 << 30  # the files several times over, so that starting `cat` counts for nothing
+READ = r"transactions in \d+ segments? read in ([\d.]+) s"
+
+
+def measure(settings):
+    engine = engines.start(settings, "engine", DATABASE_URL=engines.no_store())
+    engines.fill(engine, QUICK_BACKLOG if settings.quick else BACKLOG)
+    bytes_of_log = engine.status()["queue"]["pending_bytes"]
+    print(f"  {bytes_of_log / 1e6:.1f} MB of log")
+
+    def measure_engine():
+        engine.restart()
+        return bytes_of_log / 1e6 / float(engine.wait_for_log(READ)[1])
+
+    def measure_cat():
+        files = engines.log_files(engine)  # a start cuts off what the last one had prepared
+        size = sum(file.stat().st_size for file in files)
+        times = math.ceil(CAT_BYTES / size)
+        started = time.perf_counter()
+        subprocess.run(["cat", *(files * times)], stdout=subprocess.DEVNULL, check=True)
+        return size * times / 1e6 / (time.perf_counter() - started)
+
+    figures = take_turns(settings, {"engine": measure_engine, "cat": measure_cat})
+    return [finish(Line("recovery", "MB/s", figures["engine"], figures["cat"], "cat"))]
+
+
+if __name__ == "__main__":
+    sys.exit(run(__doc__, {"recovery": measure}))
