@@ -24,9 +24,10 @@ void write_id(const struct api_view *view, struct buf *out, const char *name, ui
 void write_found(const struct api_view *view, struct buf *out, const struct found *found);
 /* Fills in what the transaction itself says. */
 void from_txn(const struct api_view *view, struct found *found, const struct txn *txn);
-/* A transaction of the ledger; `whole`: with its datapoints. */
+/* A transaction of the ledger; `whole`: with its datapoints. Until the cursor, taken before the
+ * ledger was asked, has passed it, it is not failed for good. */
 MUST_CHECK int write_failed(const struct api_view *view, const struct ledger_failed *failed,
-                            bool whole, struct buf *out, struct err *err);
+                            uint64_t cursor, bool whole, struct buf *out, struct err *err);
 /* The position that an id of this node names; ERR_NOT_FOUND for any other text. */
 MUST_CHECK int read_id(const struct api_view *view, struct slice id, uint64_t *ret,
                        struct err *err);

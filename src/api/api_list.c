@@ -27,6 +27,7 @@ struct listing {
     const struct api_view *view;
     struct buf *out;
     struct err *err;
+    uint64_t cursor; /* when the listing began */
     unsigned count;
     uint64_t last;
 };
@@ -35,10 +36,12 @@ static int list_failed(void *arg, const struct ledger_failed *failed)
 {
     struct listing *listing = arg;
 
+    if (failed->position >= listing->cursor) /* these are still listed as uncompleted */
+        return 1;
     if (listing->count++ > 0)
         buf_append_char(listing->out, ',');
     listing->last = failed->position;
-    return write_failed(listing->view, failed, false, listing->out, listing->err);
+    return write_failed(listing->view, failed, listing->cursor, false, listing->out, listing->err);
 }
 
 /* A transaction of the log is as its place says, unless the ledger has news of it. */
@@ -93,21 +96,22 @@ static int list_log(struct listing *listing, const char *status, uint64_t from, 
 static int list_uncompleted(struct listing *listing, struct slice after, uint64_t position,
                             unsigned limit)
 {
-    uint64_t cursor = queue_status(listing->view->queue).cursor;
+    uint64_t from = listing->cursor;
     int code = ledger_each_failed(listing->view->ledger, true, position, after.at == NULL, limit,
                                   list_failed, listing, listing->err);
 
     if (code != 0 || listing->count == limit)
         return code;
-    if (after.at != NULL && position >= cursor)
-        cursor = position + 1;
-    return list_log(listing, "uncompleted", cursor, UINT64_MAX, limit);
+    if (after.at != NULL && position >= from)
+        from = position + 1;
+    return list_log(listing, "uncompleted", from, UINT64_MAX, limit);
 }
 
 int api_write_transactions(const struct api_view *view, enum api_list which, struct slice after,
                            unsigned limit, struct buf *out, struct err *err)
 {
-    struct listing listing = {.view = view, .out = out, .err = err};
+    struct listing listing = {
+        .view = view, .out = out, .err = err, .cursor = queue_status(view->queue).cursor};
     uint64_t position = 0;
     int code = 0;
 
@@ -123,8 +127,8 @@ int api_write_transactions(const struct api_view *view, enum api_list which, str
         code = list_uncompleted(&listing, after, position, limit);
         break;
     case API_SUCCESSFUL:
-        code = list_log(&listing, "successful", after.at != NULL ? position + 1 : 0,
-                        queue_status(view->queue).cursor, limit);
+        code = list_log(&listing, "successful", after.at != NULL ? position + 1 : 0, listing.cursor,
+                        limit);
         break;
     }
     if (code != 0)

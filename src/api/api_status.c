@@ -13,9 +13,10 @@
 
 struct api_counts api_counts(const struct api_view *view)
 {
-    struct ledger_counts ledger = ledger_counts(view->ledger);
+    /* In this order: what the queue no longer has as pending, the ledger knows if it failed. */
     struct queue_status queue = queue_status(view->queue);
     uint64_t ahead = view->forward != NULL ? forward_status(view->forward).ahead : 0;
+    struct ledger_counts ledger = ledger_counts(view->ledger);
     struct api_counts counts = {.discarded = ledger.discarded};
 
     /* A refused transaction that the cursor has yet to pass is still one of the pending. */

@@ -81,11 +81,12 @@ int read_id(const struct api_view *view, struct slice id, uint64_t *ret, struct 
     return 0;
 }
 
-int write_failed(const struct api_view *view, const struct ledger_failed *failed, bool whole,
-                 struct buf *out, struct err *err)
+int write_failed(const struct api_view *view, const struct ledger_failed *failed, uint64_t cursor,
+                 bool whole, struct buf *out, struct err *err)
 {
+    bool pending = failed->retrying || failed->position >= cursor;
     struct txn_datapoint datapoints[TXN_MAX_DATAPOINTS];
-    struct found found = {.status = failed->retrying ? "uncompleted" : "failed",
+    struct found found = {.status = pending ? "uncompleted" : "failed",
                           .position = failed->position,
                           .attempts = failed->attempts,
                           .error = failed->reason};
@@ -135,13 +136,14 @@ static int write_by_position(const struct api_view *view, struct slice id, uint6
     struct txn_datapoint datapoints[TXN_MAX_DATAPOINTS];
     struct found found = {.position = position};
     struct ledger_failed failed;
-    struct queue_status queue;
     struct txn txn;
     bool discarded;
+    /* The cursor first: what it has passed by now, the ledger knows if it failed. */
+    uint64_t cursor = queue_status(view->queue).cursor;
     int code = ledger_find(view->ledger, position, &failed, storage, err);
 
     if (code == 0)
-        return write_failed(view, &failed, true, out, err);
+        return write_failed(view, &failed, cursor, true, out, err);
     if (code != ERR_NOT_FOUND)
         return code;
     if ((code = ledger_discarded(view->ledger, position, &discarded, err)) != 0)
@@ -149,9 +151,8 @@ static int write_by_position(const struct api_view *view, struct slice id, uint6
     if (discarded)
         return err_set(err, ERR_NOT_FOUND, "the transaction was discarded");
     code = queue_find(view->queue, position, &txn, datapoints, storage, err);
-    queue = queue_status(view->queue);
     if (code == 0) {
-        bool pending = position >= queue.cursor;
+        bool pending = position >= cursor;
 
         from_txn(view, &found, &txn);
         found.status = pending ? "uncompleted" : "successful";
@@ -161,7 +162,7 @@ static int write_by_position(const struct api_view *view, struct slice id, uint6
     }
     if (code != ERR_NOT_FOUND && code != ERR_CORRUPT)
         return code;
-    if (position >= queue.log.first)
+    if (position >= queue_status(view->queue).log.first)
         return err_set(err, ERR_NOT_FOUND, "no transaction of this id was accepted here");
     return find_in_store(view, id, position, out, err);
 }
@@ -182,18 +183,37 @@ int api_write_transaction(const struct api_view *view, struct slice id, struct b
     return code;
 }
 
+/* Why a transaction that the ledger does not have, or may not change yet, stays as it is. */
+static int not_failed(const struct api_view *view, struct slice id, struct buf *out,
+                      struct err *err)
+{
+    int code = api_write_transaction(view, id, out, err);
+
+    return code != 0 ? code : err_set(err, ERR_CONFLICT, "the transaction is not failed");
+}
+
+/* The position of one that may be failed: the cursor has passed it, so that the forwarder,
+ * which may meet it again until then, keeps its hands off. */
+static int read_failed_id(const struct api_view *view, struct slice id, uint64_t *ret,
+                          struct buf *out, struct err *err)
+{
+    int code = read_id(view, id, ret, err);
+
+    if (code == 0 && *ret >= queue_status(view->queue).cursor)
+        code = not_failed(view, id, out, err);
+    return code;
+}
+
 int api_retry(const struct api_view *view, struct slice id, struct buf *out, struct err *err)
 {
     uint64_t position = 0;
-    int code = read_id(view, id, &position, err);
+    int code = read_failed_id(view, id, &position, out, err);
 
     if (code != 0)
         return code;
     code = ledger_retry(view->ledger, position, err);
-    if (code == ERR_NOT_FOUND) {
-        code = api_write_transaction(view, id, out, err);
-        return code != 0 ? code : err_set(err, ERR_CONFLICT, "the transaction is not failed");
-    }
+    if (code == ERR_NOT_FOUND)
+        return not_failed(view, id, out, err);
     if (code != 0)
         return code;
     if (view->forward != NULL)
@@ -204,17 +224,13 @@ int api_retry(const struct api_view *view, struct slice id, struct buf *out, str
 int api_discard(const struct api_view *view, struct slice id, struct buf *out, struct err *err)
 {
     uint64_t position = 0;
-    int code = read_id(view, id, &position, err);
+    int code = read_failed_id(view, id, &position, out, err);
 
     if (code != 0)
         return code;
-    if (position >= queue_status(view->queue).cursor) /* it may yet be tried again */
-        return err_set(err, ERR_CONFLICT, "the transaction is not failed");
     code = ledger_discard(view->ledger, position, err);
-    if (code == ERR_NOT_FOUND) {
-        code = api_write_transaction(view, id, out, err);
-        return code != 0 ? code : err_set(err, ERR_CONFLICT, "the transaction is not failed");
-    }
+    if (code == ERR_NOT_FOUND)
+        return not_failed(view, id, out, err);
     if (code != 0)
         return code;
     buf_append_char(out, '{');
