@@ -13,17 +13,24 @@
 MUST_CHECK int app_serve(const struct config *config, struct err *err);
 
 /*
- * The data directory: made if it is not there, and locked, so that one process at a time
- * works on it. The lock file holds the addresses of the engine that has it.
+ * The data directory and its lock: either one engine has it, or any number of commands look
+ * at it. The lock file holds the addresses of the engine that has it.
  */
 struct app_dir {
     int lock;            /* descriptor of <data_dir>/lock; closing it unlocks */
     char addresses[512]; /* of the running engine when it is taken */
 };
 
-/* ERR_BUSY if another process has it (then ret->addresses is filled); ERR_NOT_FOUND if it is
- * not there and `make` is false. */
-MUST_CHECK int app_dir_open(const char *data_dir, bool make, struct app_dir *ret, struct err *err);
+/* Makes the directory if it is not there. */
+MUST_CHECK int app_dir_make(const char *data_dir, struct err *err);
+
+enum app_dir_use { APP_DIR_LOOK, APP_DIR_ENGINE };
+
+/* ERR_BUSY if an engine has it (then ret->addresses is filled); for an engine also if commands
+ * look at it for longer than a moment. ERR_NOT_FOUND if no engine ever had it and this is none;
+ * an engine makes it. */
+MUST_CHECK int app_dir_open(const char *data_dir, enum app_dir_use use, struct app_dir *ret,
+                            struct err *err);
 MUST_CHECK int app_dir_announce(struct app_dir *dir, const char *addresses, struct err *err);
 void app_dir_close(struct app_dir *dir);
 

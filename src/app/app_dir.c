@@ -1,6 +1,7 @@
 /*
  * The data directory and its lock: flock(2) on one file, released by the system however the
- * process ends.
+ * process ends. An engine's is exclusive, a looking command's shared. Commands look for a
+ * moment, so an engine that finds only those there waits for it to pass.
  */
 #include "app/app.h"
 
@@ -10,18 +11,21 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-static int make_folders(const char *path, struct err *err)
+enum { LOOK_MS = 5000, TURN_MS = 10 };
+
+int app_dir_make(const char *data_dir, struct err *err)
 {
     char folder[4096];
 
-    if (strlen(path) >= sizeof folder - 64)
+    if (strlen(data_dir) >= sizeof folder - 64)
         return err_set(err, ERR_INVALID, "DATA_DIR: the path is too long");
-    for (size_t i = 1; i <= strlen(path); i++) {
-        if (path[i] != '/' && path[i] != '\0')
+    for (size_t i = 1; i <= strlen(data_dir); i++) {
+        if (data_dir[i] != '/' && data_dir[i] != '\0')
             continue;
-        memcpy(folder, path, i);
+        memcpy(folder, data_dir, i);
         folder[i] = '\0';
         if (mkdir(folder, 0700) < 0 && errno != EEXIST)
             return err_system(err, errno, "make the data directory %s", folder);
@@ -37,30 +41,53 @@ static void read_addresses(struct app_dir *dir)
     dir->addresses[strcspn(dir->addresses, "\n")] = '\0';
 }
 
-int app_dir_open(const char *data_dir, bool make, struct app_dir *ret, struct err *err)
+/* Takes the lock, 0 or an errno; *ret_looked: commands have it, no engine. */
+static int take_lock(int lock, enum app_dir_use use, bool *ret_looked)
 {
+    static const struct timespec turn = {.tv_nsec = TURN_MS * 1000000L};
+
+    *ret_looked = false;
+    if (use == APP_DIR_LOOK)
+        return flock(lock, LOCK_SH | LOCK_NB) < 0 ? errno : 0;
+    for (int waited = 0; flock(lock, LOCK_EX | LOCK_NB) < 0; waited += TURN_MS) {
+        if (errno != EWOULDBLOCK)
+            return errno;
+        *ret_looked = flock(lock, LOCK_SH | LOCK_NB) == 0;
+        if (!*ret_looked || waited >= LOOK_MS)
+            return EWOULDBLOCK;
+        flock(lock, LOCK_UN);
+        nanosleep(&turn, NULL);
+    }
+    return 0;
+}
+
+int app_dir_open(const char *data_dir, enum app_dir_use use, struct app_dir *ret, struct err *err)
+{
+    bool engine = use == APP_DIR_ENGINE;
     struct app_dir dir = {.lock = -1};
     char path[4160];
+    bool looked;
     int code;
 
-    if (make && (code = make_folders(data_dir, err)) != 0)
+    if (engine && (code = app_dir_make(data_dir, err)) != 0)
         return code;
     snprintf(path, sizeof path, "%s/lock", data_dir);
-    dir.lock = open(path, O_RDWR | O_CLOEXEC | (make ? O_CREAT : 0), 0600);
+    dir.lock = open(path, O_RDWR | O_CLOEXEC | (engine ? O_CREAT : 0), 0600);
     if (dir.lock < 0)
         return err_system(err, errno, "open %s", path);
-    if (flock(dir.lock, LOCK_EX | LOCK_NB) < 0) {
-        code = errno;
+    if ((code = take_lock(dir.lock, use, &looked)) != 0) {
         read_addresses(&dir);
         close(dir.lock);
         dir.lock = -1;
         if (code != EWOULDBLOCK)
             return err_system(err, code, "lock %s", path);
+        if (looked)
+            return err_set(err, ERR_BUSY, "a command has looked at %s for too long", data_dir);
         *ret = dir;
         return err_set(err, ERR_BUSY, "another engine works on %s (%s)", data_dir,
                        dir.addresses[0] != '\0' ? dir.addresses : "starting");
     }
-    if (make && ftruncate(dir.lock, 0) < 0) {
+    if (engine && ftruncate(dir.lock, 0) < 0) {
         code = err_system(err, errno, "write %s", path);
         close(dir.lock);
         return code;

@@ -39,8 +39,10 @@ static int open_rooms(const struct config *config, struct app_offline *offline, 
 int app_offline_open(const struct config *config, struct app_offline *ret, struct err *err)
 {
     struct app_offline offline = {0};
-    int code = app_dir_open(config->data_dir, false, &offline.dir, err);
+    int code = app_dir_open(config->data_dir, APP_DIR_LOOK, &offline.dir, err);
 
+    if (code == ERR_NOT_FOUND)
+        return err_set(err, code, "%s is no data directory of an engine", config->data_dir);
     if (code == 0 && (code = open_rooms(config, &offline, err)) != 0)
         app_offline_close(&offline);
     if (code == 0 || code == ERR_BUSY)

@@ -38,40 +38,71 @@ struct engine {
 };
 
 /* By the number, not by the look of it: 127.example.org is somebody else's. */
-static bool is_loopback(const char *address)
+static bool is_loopback(struct slice address)
 {
-    char host[64];
+    char text[64];
+    char *port;
     struct in_addr number;
 
-    snprintf(host, sizeof host, "%.*s", (int)strcspn(address, ":,"), address);
-    return strncmp(address, "[::1]:", 6) == 0 || strcmp(host, "localhost") == 0 ||
-           (inet_pton(AF_INET, host, &number) == 1 && ntohl(number.s_addr) >> 24 == IN_LOOPBACKNET);
+    if (address.len >= sizeof text)
+        return false;
+    snprintf(text, sizeof text, "%.*s", SLICE_ARG(address));
+    port = strrchr(text, ':');
+    if (port == NULL)
+        return false;
+    *port++ = '\0';
+    if (*port == '\0' || strlen(port) > 5 || strspn(port, "0123456789") != strlen(port) ||
+        atoi(port) > UINT16_MAX)
+        return false;
+    return strcmp(text, "[::1]") == 0 || strcmp(text, "localhost") == 0 ||
+           (inet_pton(AF_INET, text, &number) == 1 && ntohl(number.s_addr) >> 24 == IN_LOOPBACKNET);
 }
 
 /* The development issuer signs for whoever can read this machine's files: loopback only. */
-static int check_environment(const struct config *config, struct err *err)
+static int check_listen(const struct config *config, struct err *err)
 {
+    const char *at = config->listen;
+
+    for (;;) {
+        at += strspn(at, " ");
+        if (!is_loopback((struct slice){at, strcspn(at, ",")}))
+            return err_set(err, ERR_INVALID,
+                           "LISTEN=%s: must be loopback addresses such as 127.0.0.1:8000 or "
+                           "[::1]:8000, for the development issuer serves no others",
+                           config->listen);
+        at += strcspn(at, ",");
+        if (*at++ == '\0')
+            return 0;
+    }
+}
+
+/* What the option table cannot check, before anything is touched. */
+static int check_options(struct engine *engine, struct err *err)
+{
+    const struct config *config = engine->config;
+    struct store *store;
+
     if (config->environment == CONFIG_PRODUCTION)
         return err_set(err, ERR_INVALID,
                        "ENVIRONMENT=PRODUCTION: needs the key set of an identity provider "
                        "(JWKS_URL), which this version does not read yet");
-    for (const char *at = config->listen; *at != '\0'; at += strcspn(at, ",")) {
-        at += strspn(at, ", ");
-        if (*at != '\0' && !is_loopback(at))
-            return err_set(err, ERR_INVALID,
-                           "LISTEN=%s: the development issuer serves loopback addresses only",
-                           config->listen);
-    }
-    return 0;
+    if (txn_products_open(config->products, &engine->products, err) != 0)
+        return err_wrap(err, "PRODUCTS");
+    if (auth_open(config->allowed_urns, &engine->auth, err) != 0)
+        return err_wrap(err, "ALLOWED_URNS");
+    if (store_open(config->database_url, (int64_t)config->store_timeout, &store, err) != 0)
+        return err_wrap(err, "DATABASE_URL");
+    store_close(store);
+    return check_listen(config, err);
 }
 
 static int open_auth(struct engine *engine, struct err *err)
 {
     struct auth_issuer *issuer;
     struct auth_keys *keys = NULL;
-    int code = auth_open(engine->config->allowed_urns, &engine->auth, err);
+    int code = auth_issuer_open(engine->config->data_dir, &issuer, err);
 
-    if (code != 0 || (code = auth_issuer_open(engine->config->data_dir, &issuer, err)) != 0)
+    if (code != 0)
         return code;
     if ((code = auth_issuer_keys(issuer, &keys, err)) == 0)
         auth_use_keys(engine->auth, keys);
@@ -177,9 +208,8 @@ static int start(struct engine *engine, struct err *err)
     const struct config *config = engine->config;
     int code;
 
-    if ((code = check_environment(config, err)) != 0 ||
-        (code = txn_products_open(config->products, &engine->products, err)) != 0 ||
-        (code = app_dir_open(config->data_dir, true, &engine->dir, err)) != 0 ||
+    if ((code = check_options(engine, err)) != 0 ||
+        (code = app_dir_open(config->data_dir, APP_DIR_ENGINE, &engine->dir, err)) != 0 ||
         (code = open_auth(engine, err)) != 0 || (code = open_queue(engine, err)) != 0 ||
         (code = start_forward(engine, err)) != 0)
         return code;

@@ -79,8 +79,10 @@ static bool take_value(struct cli *cli, const char *flag, const char **ret)
             return true;
         }
         if (cli->argv[i][len] == '\0') {
-            if (i + 1 >= cli->argc)
+            if (i + 1 >= cli->argc) {
+                cli->lacking = flag;
                 return false;
+            }
             *ret = cli->argv[i + 1];
             drop_words(cli, i, 2);
             return true;
@@ -118,7 +120,7 @@ static int take_own_flags(struct cli *cli, const struct command *command)
         cli->json = take_switch(cli, "--json");
     if (command->run == command_config)
         cli->markdown = take_switch(cli, "--markdown");
-    return good ? 0 : cli_usage("a flag of %s needs a value", command->name);
+    return good ? 0 : cli_usage("%s: %s needs a value", command->name, cli->lacking);
 }
 
 static int run(struct cli *cli, const struct command *command, char *const *environment)
@@ -156,6 +158,8 @@ int cli_main(int argc, char **argv, char *const *environment)
         return EXIT_DONE;
     }
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0 && argc == 3 && strcmp(argv[2], "--help") == 0)
+            return help();
         if (strcmp(argv[1], commands[i].name) == 0)
             return run(&cli, &commands[i], environment);
     }

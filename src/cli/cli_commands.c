@@ -26,7 +26,6 @@ int command_token(struct cli *cli)
 {
     const char *urn = cli->urn != NULL ? cli->urn : "urn:pennlabs:development";
     struct auth_issuer *issuer = NULL;
-    struct app_dir dir = {.lock = -1};
     struct buf token = {0};
     uint64_t ttl_ms = 0;
     struct err err;
@@ -36,18 +35,18 @@ int command_token(struct cli *cli)
         return cli_usage("token: --ttl %s: must be a duration such as 30m or 24h", cli->ttl);
     if (cli->config.environment == CONFIG_PRODUCTION)
         return cli_usage("token: ENVIRONMENT=PRODUCTION has no development issuer");
-    code = app_dir_open(cli->config.data_dir, true, &dir, &err);
+    code = app_dir_make(cli->config.data_dir, &err);
     if (code == 0)
-        app_dir_close(&dir);
-    if (code == 0 || code == ERR_BUSY)
         code = auth_issuer_open(cli->config.data_dir, &issuer, &err);
-    if (code == 0)
-        code =
-            auth_issuer_sign(issuer, urn, clock_wall_us(), (int64_t)(ttl_ms / 1000), &token, &err);
+    if (code != 0)
+        return cli_failed(&err);
+    code = auth_issuer_sign(issuer, urn, clock_wall_us(), (int64_t)(ttl_ms / 1000), &token, &err);
     if (code == 0)
         printf("%.*s\n", SLICE_ARG(buf_slice(&token)));
     buf_free(&token);
     auth_issuer_close(issuer);
+    if (code == ERR_INVALID)
+        return cli_usage("token: %s", err.text);
     return code == 0 ? EXIT_DONE : cli_failed(&err);
 }
 

@@ -20,6 +20,7 @@ struct cli {
     char **argv;
     /* Flags that are a command's own. */
     const char *urn, *ttl, *status, *limit, *after;
+    const char *lacking; /* the flag whose value is missing */
     bool json, markdown, all;
 };
 

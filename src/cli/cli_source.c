@@ -32,8 +32,6 @@ int source_open(struct cli *cli, struct source *ret, struct err *err)
     struct source source = {.cli = cli};
     int code = app_offline_open(&cli->config, &source.offline, err);
 
-    if (code == ERR_NOT_FOUND)
-        return err_set(err, code, "%s is no data directory of an engine", cli->config.data_dir);
     if (code == ERR_BUSY) {
         source.online = true;
         snprintf(source.address, sizeof source.address, "%.*s",
@@ -83,8 +81,6 @@ int source_list(struct source *source, struct buf *out, struct err *err)
                    ? api_write_transactions(&source->offline.view, which, slice_of(cli->after),
                                             limit, out, err)
                    : err_set(err, ERR_INVALID, "no list of that status");
-    if (cli->after != NULL && strlen(cli->after) != TXN_ID_SIZE - 1)
-        return err_set(err, ERR_INVALID, "--after: must be the id of a transaction");
     snprintf(path, sizeof path, "/v1/transactions?status=%s&limit=%u%s%s", status, limit,
              cli->after != NULL ? "&after=" : "", cli->after != NULL ? cli->after : "");
     return get(source, "GET", path, out, err);

@@ -106,7 +106,9 @@ static int act(struct cli *cli, struct source *source, struct buf *out, struct e
 static int check_words(const struct cli *cli)
 {
     const char *verb = cli->argc > 1 ? cli->argv[1] : "";
+    char node[TXN_NODE_SIZE];
     enum api_list which;
+    uint64_t position;
     bool needs_id = strcmp(verb, "show") == 0 || strcmp(verb, "discard") == 0 ||
                     (strcmp(verb, "retry") == 0 && !cli->all);
 
@@ -118,8 +120,12 @@ static int check_words(const struct cli *cli)
         return cli_usage("transactions %s: takes no id", verb);
     if (cli->status != NULL && !api_list_by_name(cli->status, &which))
         return cli_usage("transactions: --status must be uncompleted, successful or failed");
-    if (cli->limit != NULL && (atoi(cli->limit) < 1 || atoi(cli->limit) > 1000))
+    if (cli->limit != NULL &&
+        (strspn(cli->limit, "0123456789") != strlen(cli->limit) || strlen(cli->limit) > 4 ||
+         atoi(cli->limit) < 1 || atoi(cli->limit) > 1000))
         return cli_usage("transactions: --limit must be a number from 1 to 1000");
+    if (cli->after != NULL && !txn_id_parse(slice_of(cli->after), node, &position))
+        return cli_usage("transactions: --after must be the id of a transaction");
     return 0;
 }
 

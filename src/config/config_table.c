@@ -73,7 +73,7 @@ const struct config_option config_table[] = {
     {NULL, "READERS", INTEGER(readers, 1, 64), "2", NULL,
      "threads that answer reading requests"},
     {NULL, "SHUTDOWN_TIMEOUT", DURATION(shutdown_timeout, 0, HOUR), "10s", NULL,
-     "open requests are finished by then, or cut"},
+     "after the last request, what is queued is forwarded for at most this long"},
 
     {"Queue", "DURABILITY", CHOICE(durability), "fsync", durabilities,
      "when to acknowledge: fsync after fdatasync, os after write"},
