@@ -49,7 +49,7 @@ static bool find_segment(struct wal *wal, uint64_t position, struct wal_segment 
 
     pthread_mutex_lock(&wal->lock);
     for (size_t i = 0; i < wal->segment_count && !found; i++) {
-        if (position < wal->segments[i].end) {
+        if (position < wal->segments[i].end && wal->segments[i].base < wal->segments[i].end) {
             *ret = wal->segments[i];
             found = true;
         }
@@ -198,9 +198,13 @@ int wal_count_before(struct wal *wal, uint64_t position, uint64_t *ret_records, 
         return 0;
     }
     do {
-        if (position < wal_stats(wal).first || !find_segment(wal, position, &segment))
-            return err_set(err, ERR_NOT_FOUND, "no segment holds position %llu",
+        if (position < wal_stats(wal).first)
+            return err_set(err, ERR_NOT_FOUND, "position %llu has been released",
                            (unsigned long long)position);
+        if (!find_segment(wal, position, &segment)) { /* nothing lies behind it */
+            *ret_records = total;
+            return 0;
+        }
         if ((code = scan_open(&scan, wal, &segment, err)) != 0)
             code = open_fault(wal, &segment, err);
         else if ((code = count_in(&scan, position, &count, err)) != 0)

@@ -195,6 +195,27 @@ static void records_before_a_position_are_counted(void **state)
     harness_end(&harness);
 }
 
+static void a_segment_without_records_is_no_damage(void **state)
+{
+    struct harness harness;
+    struct seen_list list;
+    (void)state;
+
+    harness_begin(&harness, 1);
+    harness.options.start = 5000;
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    fault_disk_fail(harness.faults, FAULT_WRITE, ".seg", 0, 1, EIO);
+    assert_int_equal(harness_put(&harness, "lost", NULL), ERR_IO);
+    harness_await_refusing(&harness, false); /* a segment that begins and ends at 5000 */
+    list = harness_read(&harness, 0);
+    assert_int_equal(list.count, 0);
+    assert_true(harness_store(&harness, "first", 10) == 5000);
+    list = harness_read(&harness, 0);
+    assert_int_equal(list.count, 1);
+    seen_free(&list);
+    harness_end(&harness);
+}
+
 struct waiting {
     struct wal *wal;
     uint64_t position;
@@ -245,6 +266,7 @@ int main(void)
         cmocka_unit_test(a_disk_that_does_not_read_moves_nothing),
         cmocka_unit_test(a_missing_file_is_a_fault_and_not_the_end),
         cmocka_unit_test(records_before_a_position_are_counted),
+        cmocka_unit_test(a_segment_without_records_is_no_damage),
         cmocka_unit_test(who_waits_wakes_when_there_is_more_or_when_woken),
     };
 

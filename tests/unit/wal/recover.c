@@ -277,6 +277,8 @@ static void a_jump_of_the_start_is_no_damage(void **state)
         assert_int_equal(harness_open(&harness, NULL), 0);
         assert_int_equal(harness.recovery.records, 2);
         assert_true(wal_stats(harness.wal).durable == 100000);
+        assert_int_equal(wal_count_before(harness.wal, 5000, &count, NULL), 0);
+        assert_int_equal(count, 2);
         harness_restart(&harness, true);
         harness_close(&harness);
     }
