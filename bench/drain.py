@@ -21,7 +21,7 @@ from lib.rounds import Line, finish, take_turns
 from support.engine import Engine
 from support.wait import wait_until
 
-ROWS, QUICK_ROWS = 1_000_000, 200_000
+ROWS, QUICK_ROWS = 600_000, 200_000
 POLL_S = 0.25  # each look costs the engine a little
 
 
