@@ -132,7 +132,7 @@ def test_a_key_that_others_may_read_is_refused(idle):
 
 
 def test_tokens_may_be_made_while_an_engine_starts(engines):
-    engine = engines(start=False)
+    engine = engines(start=False, own_key=True)
     makers = [
         subprocess.Popen([BINARY, "token"], env=engine.environment, stdout=subprocess.PIPE)
         for _ in range(4)

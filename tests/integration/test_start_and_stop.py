@@ -16,7 +16,7 @@ BODY = json.dumps(a_transaction())
 
 
 def test_the_data_directory_is_made_for_its_owner_only(engines):
-    engine = engines(start=False)
+    engine = engines(start=False, own_key=True)
     engine.data_dir = engine.folder / "deep" / "er" / "data"
     engine.start()
     engine.accept()

@@ -217,8 +217,8 @@ def test_a_token_that_was_changed_is_401(shared):
         assert outcome(shared, token) == 401, token[:40]
 
 
-def test_a_token_of_another_engine_is_401(shared, engine):
-    assert outcome(shared, engine.token()) == 401
+def test_a_token_of_another_engine_is_401(shared, engines):
+    assert outcome(shared, engines(own_key=True).token()) == 401
 
 
 def test_a_token_outlives_a_restart(engine):

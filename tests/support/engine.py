@@ -3,8 +3,12 @@
 Options are given by their environment names: Engine(folder, WORKERS=1, DURABILITY="os"). The
 engine sees no other environment and no `.env`. Methods are safe to call from several threads,
 except those that start and end it.
+
+Making a signing key takes longer than all else at a start, so engines are given one that is made
+once, unless a test asks for own_key=True.
 """
 
+import functools
 import os
 import re
 import signal
@@ -16,6 +20,12 @@ import time
 import psycopg
 import psycopg.rows
 import requests
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 from support.paths import BINARY
 from support.wait import wait_until
 
@@ -50,9 +60,24 @@ def a_transaction(datapoints=2, **members):
     } | members
 
 
+@functools.cache
+def _a_key():
+    key = rsa.generate_private_key(65537, 2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
 class Engine:
-    def __init__(self, folder, listen="127.0.0.1:0", valgrind=None, arguments=(), **options):
+    def __init__(
+        self,
+        folder,
+        listen="127.0.0.1:0",
+        valgrind=None,
+        arguments=(),
+        own_key=False,
+        **options,
+    ):
         self.folder = folder
+        self.own_key = own_key
         self.data_dir = folder / "data"
         self.listen = listen
         self.options = {name: str(value) for name, value in options.items()}
@@ -89,9 +114,18 @@ class Engine:
             raise AssertionError(f"{words} ended with {done.returncode}: {done.stderr}")
         return done
 
+    def _give_key(self):
+        key = self.data_dir / "development-key.pem"
+        if self.own_key or key.exists():
+            return
+        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        key.touch(mode=0o600)
+        key.write_bytes(_a_key())
+
     def launch(self):
         """Starts the process and waits for nothing."""
         assert self.process is None or self.process.poll() is not None, "it runs already"
+        self._give_key()
         prefix = VALGRIND if self.valgrind else []
         self._log_start = self.log_file.stat().st_size if self.log_file.exists() else 0
         self.exit_code = self.address = None
