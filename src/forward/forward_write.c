@@ -23,6 +23,7 @@ struct writer {
     struct slot *slot;
     size_t passed;   /* transactions of the slot that the cursor has passed */
     uint64_t cursor; /* the store's */
+    bool unproven;   /* it failed to write: connecting alone does not show that it is up */
     bool down;       /* said in the log */
     int64_t down_since_us;
     bool ledger_down; /* said in the log */
@@ -56,6 +57,20 @@ static void note_store(struct writer *writer, bool up)
         log_info("forward", "the store is up again after %.1f s",
                  (double)(clock_mono_us() - writer->down_since_us) / 1e6);
     }
+}
+
+/* The store failed at more than at connecting: only a write will show that it is up again. */
+static void note_unproven(struct writer *writer)
+{
+    writer->unproven = true;
+    note_store(writer, false);
+}
+
+static void note_proven(struct writer *writer)
+{
+    if (writer->unproven)
+        note_store(writer, true);
+    writer->unproven = false;
 }
 
 static void note_ledger(struct writer *writer, int code, const struct err *err)
@@ -121,7 +136,11 @@ static struct forward_event connect_store(struct writer *writer)
     pthread_mutex_lock(&forward->lock);
     forward->status.ahead = 0;
     pthread_mutex_unlock(&forward->lock);
-    note_store(writer, true);
+    if (queue_status(options->queue).pending_transactions == 0 &&
+        ledger_counts(options->ledger).retrying == 0)
+        writer->unproven = false; /* there is nothing to show it by */
+    if (!writer->unproven)
+        note_store(writer, true);
     loader_seek(forward, writer->cursor);
     return (struct forward_event){.kind = EVENT_CONNECTED};
 }
@@ -131,10 +150,12 @@ static struct forward_event load(struct writer *writer)
     struct forward *forward = writer->forward;
     struct slot *slot;
 
-    if (ledger_counts(forward->options.ledger).retrying > 0 &&
-        retry_marked(forward, &writer->err) != 0) {
-        note_store(writer, false);
-        return (struct forward_event){.kind = EVENT_UNAVAILABLE};
+    if (ledger_counts(forward->options.ledger).retrying > 0) {
+        if (retry_marked(forward, &writer->err) != 0) {
+            note_unproven(writer);
+            return (struct forward_event){.kind = EVENT_UNAVAILABLE};
+        }
+        note_proven(writer);
     }
     pthread_mutex_lock(&forward->lock);
     slot = &forward->slots[forward->write_slot];
@@ -200,11 +221,15 @@ static void note_stored(struct writer *writer, uint64_t to)
     struct forward *forward = writer->forward;
     struct forward_status *status = &forward->status;
 
+    /* First no longer ahead, then delivered: whoever counts meanwhile takes a failed one for
+     * pending, never for stored. */
+    pthread_mutex_lock(&forward->lock);
+    status->ahead = 0;
+    pthread_mutex_unlock(&forward->lock);
     queue_delivered(forward->options.queue, to, state->last - writer->passed);
     writer->cursor = to;
     writer->passed = state->last;
     pthread_mutex_lock(&forward->lock);
-    status->ahead = 0;
     status->last_commit_us = clock_wall_us();
     status->batches++;
     status->transactions += state->last - state->first;
@@ -226,17 +251,19 @@ static struct forward_event write_range(struct writer *writer)
     switch (code) {
     case 0:
         note_stored(writer, to);
+        note_proven(writer);
         return (struct forward_event){.kind = EVENT_STORED};
     case ERR_REFUSED:
+        note_proven(writer);
         return (struct forward_event){.kind = EVENT_REFUSED};
     case ERR_CONFLICT:
         pthread_mutex_lock(&forward->lock);
         forward->status.conflicts++;
         pthread_mutex_unlock(&forward->lock);
-        note_store(writer, false);
+        note_unproven(writer);
         return (struct forward_event){.kind = EVENT_CONFLICT};
     default:
-        note_store(writer, false);
+        note_unproven(writer);
         return (struct forward_event){.kind = EVENT_UNAVAILABLE};
     }
 }
