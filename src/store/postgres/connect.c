@@ -124,8 +124,10 @@ static int prepare_session(struct store_pg *pg, struct err *err)
     buf_append_char(&sql, '\0');
     error = store_pg_run(pg, sql.data, NULL, err);
     buf_free(&sql);
-    if (error == 0)
+    if (error == 0) {
         pg->left_behind = 0;
+        pg->backend = PQbackendPID(pg->connection);
+    }
     return error;
 }
 

@@ -20,6 +20,7 @@ struct store_pg {
     char *url;
     PGconn *connection; /* NULL: none, or broken */
     bool stale;         /* the server could not do something in this session */
+    int backend;        /* its process, once the session is ready; libpq forgets it with the line */
     int left_behind;    /* backend that may still hold a transaction of ours; 0: none */
 };
 

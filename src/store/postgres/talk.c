@@ -17,11 +17,11 @@
 
 void store_pg_break(struct store_pg *pg)
 {
-    if (pg->connection != NULL && PQtransactionStatus(pg->connection) != PQTRANS_IDLE &&
-        PQbackendPID(pg->connection) != 0)
-        pg->left_behind = PQbackendPID(pg->connection);
+    if (pg->backend != 0 && PQtransactionStatus(pg->connection) != PQTRANS_IDLE)
+        pg->left_behind = pg->backend;
     PQfinish(pg->connection);
     pg->connection = NULL;
+    pg->backend = 0;
     pg->stale = false;
 }
 
