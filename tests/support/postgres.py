@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psycopg
 import psycopg.rows
-from support import ports
+from support import guard, ports
 from support.wait import wait_until
 
 SETTINGS = {
@@ -95,6 +95,7 @@ class Postgres:
                 stdout=log,
                 stderr=log,
             )
+        guard.watch(self.process)
         wait_until(self._answers, 60, "PostgreSQL to take queries")
 
     def _answers(self):
@@ -164,6 +165,7 @@ class Postgres:
             dbname=database,
             autocommit=True,
             connect_timeout=10,
+            options="-c statement_timeout=60s",
             row_factory=psycopg.rows.dict_row,
         ) as connection:
             done = connection.execute(sql, arguments or None)
