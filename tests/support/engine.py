@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
+from support import guard
 from support.paths import BINARY
 from support.wait import wait_until
 
@@ -138,6 +139,7 @@ class Engine:
                 stdout=log,
                 stderr=log,
             )
+        guard.watch(self.process)
         return self
 
     def start(self, timeout=30):

@@ -1,0 +1,41 @@
+"""A test process that is killed leaves nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from support.paths import ROOT
+from support.wait import wait_until
+
+CHILD = """
+import subprocess, sys, time
+from support import guard
+child = subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL)
+guard.watch(child)
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_what_a_killed_process_has_started_is_ended():
+    owner = subprocess.Popen(
+        [sys.executable, "-c", CHILD],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    child = int(owner.stdout.readline())
+    assert lives(child)
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    owner.stdout.close()
+    wait_until(lambda: not lives(child), what="the child's end")
