@@ -24,11 +24,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define AUTH_LEEWAY 30        /* seconds */
-#define AUTH_MAX_TOKEN 8192   /* bytes; longer ones are refused unread */
-#define AUTH_MAX_SUBJECT 256  /* bytes with a NUL; printable ASCII */
-#define AUTH_MAX_KEYS 32      /* in one set: a token without `kid` is tried against all */
-#define AUTH_MAX_JWKS 262144  /* bytes */
+#define AUTH_LEEWAY 30       /* seconds */
+#define AUTH_MAX_TOKEN 8192  /* bytes; longer ones are refused unread */
+#define AUTH_MAX_SUBJECT 256 /* bytes with a NUL; printable ASCII */
+#define AUTH_MAX_KEYS 32     /* in one set: a token without `kid` is tried against all */
+#define AUTH_MAX_JWKS 262144 /* bytes */
 
 struct auth_claims {
     char subject[AUTH_MAX_SUBJECT]; /* "urn:pennlabs:clubs" */

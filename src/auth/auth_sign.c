@@ -91,9 +91,10 @@ int auth_issuer_keys(struct auth_issuer *issuer, struct auth_keys **ret, struct 
 static char *claims_of(const char *urn, int64_t now_us, int64_t ttl_s)
 {
     int64_t now_s = now_us / US_PER_SECOND;
+    int64_t end_s = now_s + ttl_s;
     json_t *claims =
         json_pack("{s:s, s:s, s:I, s:I, s:I}", "use", "access", "sub", urn, "iat",
-                  (json_int_t)now_s, "nbf", (json_int_t)now_s, "exp", (json_int_t)(now_s + ttl_s));
+                  (json_int_t)now_s, "nbf", (json_int_t)now_s, "exp", (json_int_t)end_s);
     char *text = json_dumps(claims, JSON_COMPACT);
 
     json_decref(claims);

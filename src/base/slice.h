@@ -27,7 +27,8 @@ static inline struct slice slice_of(const char *text)
 
 static inline bool slice_equal(struct slice a, struct slice b)
 {
-    return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
+    return a.len == b.len &&
+           (a.len == 0 || (a.at != NULL && b.at != NULL && memcmp(a.at, b.at, a.len) == 0));
 }
 
 static inline bool slice_is(struct slice a, const char *text)

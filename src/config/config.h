@@ -30,25 +30,25 @@ enum config_source { CONFIG_DEFAULT, CONFIG_DOTENV, CONFIG_ENVIRON, CONFIG_FLAG 
 struct config {
     char *listen;
     char *data_dir;
-    char *database_url;       /* default filled in: sqlite:<data_dir>/events.db */
-    uint64_t workers;         /* default: number of cores, at most 64 */
-    uint64_t environment;     /* enum config_environment */
+    char *database_url;   /* default filled in: sqlite:<data_dir>/events.db */
+    uint64_t workers;     /* default: number of cores, at most 64 */
+    uint64_t environment; /* enum config_environment */
     char *allowed_urns;
-    char *products;           /* "11=NAME,..." added to the built-in table */
+    char *products; /* "11=NAME,..." added to the built-in table */
 
     uint64_t max_body_bytes;
     uint64_t max_connections;
     uint64_t header_timeout;
     uint64_t body_timeout;
     uint64_t idle_timeout;
-    uint64_t token_cache;     /* verified tokens kept per worker */
-    uint64_t readers;         /* threads that answer reading requests */
+    uint64_t token_cache; /* verified tokens kept per worker */
+    uint64_t readers;     /* threads that answer reading requests */
 
-    uint64_t durability;      /* enum config_durability */
+    uint64_t durability; /* enum config_durability */
     uint64_t queue_max_bytes;
     uint64_t segment_bytes;
-    uint64_t commit_max_bytes;/* waiting for one group commit, per worker */
-    uint64_t dedup_ids;       /* client ids remembered */
+    uint64_t commit_max_bytes; /* waiting for one group commit, per worker */
+    uint64_t dedup_ids;        /* client ids remembered */
 
     uint64_t forward_batch_rows;
     uint64_t forward_batch_bytes;
@@ -59,8 +59,8 @@ struct config {
     uint64_t deliveries_kept;
     uint64_t shutdown_timeout;
 
-    uint64_t log_level;       /* enum log_level of base/log.h */
-    uint64_t log_format;      /* enum config_log_format */
+    uint64_t log_level;  /* enum log_level of base/log.h */
+    uint64_t log_format; /* enum config_log_format */
 
     unsigned char sources[CONFIG_MAX_OPTIONS]; /* enum config_source, by row of the table */
 };

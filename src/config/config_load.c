@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "config/config_priv.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -256,7 +257,10 @@ static void derive(struct config *config)
     if (config->workers == 0)
         config->workers = core_count();
     if (config->database_url == NULL) {
-        size_t len = strlen(config->data_dir);
+        size_t len;
+
+        assert(config->data_dir != NULL); /* a row with a default */
+        len = strlen(config->data_dir);
 
         while (len > 1 && config->data_dir[len - 1] == '/')
             len--;

@@ -78,7 +78,7 @@ static int read_address(const char *text, struct address *ret, struct err *err)
 /* Reads back what was bound: port 0 has become a real one. */
 static int describe(struct http_listener *listener)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t len = sizeof address;
     char host[INET6_ADDRSTRLEN];
     char port[8];

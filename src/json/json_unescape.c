@@ -120,7 +120,7 @@ const char *json_unescape(const char *text, size_t len, char *out, size_t *ret_l
         if (at == end)
             break;
         if (end - at >= 2 && at[1] != 'u') {
-            character = simple_escape(at[1]);
+            character = (unsigned char)simple_escape(at[1]);
             wrong = character == 0 ? "there is no such escape" : NULL;
             at += wrong == NULL ? 2 : 0;
         } else {

@@ -109,7 +109,7 @@ static int configure(struct ledger *ledger)
 static int create(struct ledger *ledger, struct err *err)
 {
     char versions[96];
-    bool is_new;
+    bool is_new = false;
     int result;
     int code = ledger_exec(ledger, "BEGIN IMMEDIATE");
 
@@ -216,7 +216,7 @@ int ledger_open(const char *path, uint64_t deliveries_kept, struct ledger **ret,
 {
     struct ledger *ledger = mem_zalloc(sizeof *ledger);
     struct err words = {0};
-    bool is_new;
+    bool is_new = false;
     int code;
 
     pthread_mutex_init(&ledger->lock, NULL);

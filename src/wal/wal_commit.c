@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#include <assert.h>
 #include <time.h>
 
 enum { HEAL_EVERY_MS = 100 };
@@ -92,6 +93,7 @@ static void add_vector(struct wal *wal, struct round *round, char *bytes, size_t
         wal->vector_room = wal->vector_room == 0 ? 64 : wal->vector_room * 2;
         wal->vector = mem_realloc(wal->vector, wal->vector_room * sizeof *wal->vector);
     }
+    assert(wal->vector != NULL);
     wal->vector[round->vectors++] = (struct iovec){bytes, len};
 }
 

@@ -89,7 +89,7 @@ static void leave_root(void)
 }
 
 /* Runs a program as the server's user, with its output in the log. */
-static pid_t start(const char *program, const char *const arguments[])
+static pid_t start(const char *program, const char *arguments[])
 {
     char path[320];
     pid_t parent = getpid();
@@ -110,6 +110,7 @@ static pid_t start(const char *program, const char *const arguments[])
         dup2(log, 2) < 0)
         _exit(125);
     close_range(3, ~0U, 0);
+    arguments[0] = path; /* initdb looks for postgres beside itself */
     execvp(path, (char *const *)arguments);
     _exit(127);
 }

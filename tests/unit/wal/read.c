@@ -103,7 +103,7 @@ static void a_reader_at_the_end_sees_what_comes(void **state)
         uint64_t stored;
 
         assert_int_equal(wal_reader_next(reader, &record, &position, &next, NULL), ERR_NOT_FOUND);
-        stored = harness_store(&harness, "new", (size_t)(100 + 31 * i));
+        stored = harness_store(&harness, "new", 100 + 31 * (size_t)i);
         assert_int_equal(wal_reader_next(reader, &record, &position, &next, NULL), 0);
         assert_true(position == stored);
         assert_int_equal(record.len, 100 + 31 * i);
