@@ -1,0 +1,216 @@
+"""The disk of the queue is full, bounded, read-only or failing, and descriptors run out.
+
+Then writes get 503 with Retry-After and /readyz says so; what was acknowledged stays, and what
+was refused is not there. When the cause is gone the engine takes writes again by itself.
+"""
+
+import pytest
+from fault.disks import descriptors, limit_descriptors, set_immutable
+from fault.load import Load, reconcile
+from fault.told import REFUSED, TAKEN, times, wait_until_up
+from support import ports
+from support.engine import a_transaction
+
+QUICK = {
+    "FORWARD_BATCH_AGE": "20ms",
+    "FORWARD_RETRY_MIN": "10ms",
+    "FORWARD_RETRY_MAX": "200ms",
+    "SEGMENT_BYTES": "16MiB",
+}
+LARGE = [{"key": f"key.{n}", "value": "x" * 8000} for n in range(100)]
+
+
+def write_until_refused(engine, limit=400):
+    """Large transactions until one gets 503; gives the number that were acknowledged."""
+    for count in range(limit):
+        answer = engine.post(a_transaction(data=LARGE))
+        if answer.status_code != 200:
+            assert answer.status_code == 503, answer.text
+            assert int(answer.headers["Retry-After"]) > 0
+            assert answer.json()["detail"]
+            return count
+    raise AssertionError(f"{limit} transactions were taken")
+
+
+def ready(engine):
+    answer = engine.get("/readyz", token=None)
+    if answer.status_code == 503:
+        assert int(answer.headers["Retry-After"]) > 0
+    return answer.status_code
+
+
+def is_refused(engine):
+    """It stays so for a few of the engine's attempts to heal."""
+    refused = "labs_analytics_requests_refused_total"
+    before = engine.metrics()[refused]
+    engine.wait_until(lambda: ready(engine) == 503, 30)
+    while engine.metrics()[refused] < before + 20:
+        assert engine.post(a_transaction()).status_code == 503
+        assert ready(engine) == 503
+
+
+def wait_until_taken(engine):
+    engine.wait_until(lambda: ready(engine) == 200, 30, "/readyz")
+    return engine.accept()
+
+
+def one_refusal(engine):
+    assert (times(engine, REFUSED), times(engine, TAKEN)) == (1, 1), engine.log
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
+def test_a_full_disk(disk, engines, postgres, proxy, kind):
+    small = disk(kind, 80)
+    proxy.down()
+    engine = engines(
+        DATABASE_URL=postgres.url(port=proxy.port), DATA_DIR=small.folder / "data", **QUICK
+    )
+    small.take(20)
+    accepted = write_until_refused(engine)
+    assert accepted > 0
+    small.fill()
+    is_refused(engine)
+    assert engine.counts()["uncompleted"] == accepted
+    small.make_room()
+    wait_until_taken(engine)
+    one_refusal(engine)
+    proxy.up()
+    assert engine.wait_until_stored()["successful"] == accepted + 1
+    assert sorted(engine.stored_ids().values()) == [2] + [100] * accepted
+
+
+def test_a_full_disk_under_load(disk, engines, postgres):
+    """Small transactions all the time, with the store up and the disk filled and freed."""
+    small = disk("ext4", 100)
+    engine = engines(DATABASE_URL=postgres.url(), DATA_DIR=small.folder / "data", **QUICK)
+    with Load(engine) as load:
+        for _ in range(2):
+            load.wait_for(50)
+            small.fill()
+            for _ in range(30):
+                engine.post(a_transaction(data=LARGE, pennkey="large"))
+            small.make_room()
+            engine.wait_until(lambda: ready(engine) == 200, 30, "/readyz")
+        load.wait_for(50)
+    engine.wait_until_stored()
+    load.check(lambda sql: [r for r in postgres.ask(sql) if r["pennkey"] != "large"])
+
+
+def test_a_full_disk_with_the_embedded_store(disk, engines):
+    """Queue, ledger and events.db share the disk."""
+    small = disk("ext4", 100)
+    engine = engines(DATA_DIR=small.folder / "data", **QUICK)
+    wait_until_up(engine)
+    small.fill()
+    accepted = write_until_refused(engine)
+    engine.stop()
+    engine.start()
+    small.make_room()
+    wait_until_taken(engine)
+    assert engine.wait_until_stored()["successful"] == accepted + 1
+    found = engine.data_dir
+    engine.options["DATABASE_URL"] = f"sqlite:{engine.options['DATA_DIR']}/events.db"
+    assert sorted(engine.stored_ids().values()) == [2] + [100] * accepted, found
+
+
+def test_the_bound_of_the_queue(engines, postgres, proxy):
+    proxy.down()
+    engine = engines(
+        DATABASE_URL=postgres.url(port=proxy.port), QUEUE_MAX_BYTES="64MiB", **QUICK
+    )
+    accepted = write_until_refused(engine)
+    is_refused(engine)
+    status = engine.status()
+    assert status["queue"]["bytes_on_disk"] <= 64 << 20
+    assert "bound" in status["refusing"]
+    assert accepted > 40  # 64 MiB less what is kept for the next segment
+    proxy.up()
+    wait_until_taken(engine)
+    assert engine.wait_until_stored()["successful"] == accepted + 1
+    assert sorted(engine.stored_ids().values()) == [2] + [100] * accepted
+    one_refusal(engine)
+    assert write_until_refused_or(engine, 100) == 100  # the room is there again
+
+
+def write_until_refused_or(engine, count):
+    taken = 0
+    while taken < count:
+        answer = engine.post(a_transaction(data=LARGE))
+        if answer.status_code == 200:
+            taken += 1
+        else:
+            engine.wait_until(lambda: ready(engine) == 200, 30, "/readyz")
+    return taken
+
+
+def test_a_disk_that_fails_under_load(disk, engines, postgres):
+    """The file system finds a fault and turns read-only under the engine. No such write is
+    acknowledged; the disk is repaired, and all that had been is there."""
+    small = disk("ext4", 100)
+    listen = f"127.0.0.1:{ports.take()}"
+    engine = engines(
+        listen=listen, DATABASE_URL=postgres.url(), DATA_DIR=small.folder / "data", **QUICK
+    )
+    with Load(engine) as load:
+        load.wait_for(300)
+        small.fail()
+        engine.wait_until(lambda: ready(engine) == 503, 30, "/readyz")
+        is_refused(engine)
+        assert times(engine, REFUSED) == 1 and times(engine, TAKEN) == 0, engine.log
+        engine.kill9()
+        small.repair()
+        engine.start()
+        load.wait_for(100)
+    reconcile(engine, load, postgres.ask)
+
+
+def test_a_folder_that_may_not_be_changed(engines, postgres, proxy):
+    """The current segment can be filled, but no other can be begun."""
+    proxy.down()
+    engine = engines(DATABASE_URL=postgres.url(port=proxy.port), **QUICK)
+    engine.accept()
+    folder = engine.data_dir / "queue"
+    if not set_immutable(folder, True):
+        pytest.skip("folders cannot be made immutable here")
+    try:
+        accepted = write_until_refused(engine)
+        is_refused(engine)
+    finally:
+        set_immutable(folder, False)
+    wait_until_taken(engine)
+    one_refusal(engine)
+    proxy.up()
+    assert engine.wait_until_stored()["successful"] == accepted + 2
+
+
+def test_out_of_descriptors(engines, postgres, proxy):
+    """None for another connection, another segment or the database; then there are again."""
+    engine = engines(DATABASE_URL=postgres.url(port=proxy.port), WORKERS=2, **QUICK)
+    wait_until_up(engine)
+    engine.accept()  # this connection stays
+    engine.wait_until_stored()
+    proxy.down()
+    pid = engine.process.pid
+    old = limit_descriptors(pid, 8)
+    accepted = write_until_refused(engine)
+    lines = len(engine.log.splitlines())
+    is_refused(engine)
+    limit_descriptors(pid, old)
+    wait_until_taken(engine)
+    assert len(engine.log.splitlines()) <= lines + 20, engine.log
+    proxy.up()
+    assert engine.wait_until_stored()["successful"] == accepted + 2
+    one_refusal(engine)
+
+
+def test_few_descriptors_under_load(engines, postgres):
+    """More clients than descriptors: some wait, nobody's acknowledged transaction is lost."""
+    engine = engines(DATABASE_URL=postgres.url(), WORKERS=1, **QUICK)
+    wait_until_up(engine)
+    limit_descriptors(engine.process.pid, descriptors(engine.process.pid) + 6)
+    with Load(engine, clients=24) as load:
+        load.wait_for(300)
+        limit_descriptors(engine.process.pid, 1024)
+        load.wait_for(300)
+    reconcile(engine, load, postgres.ask)
+    assert len(engine.log.splitlines()) < 40, engine.log

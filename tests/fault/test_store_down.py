@@ -1,0 +1,244 @@
+"""A store that is away, slow or unwilling: writers do not notice, and all of it arrives later.
+
+Each fault is told once in the log when it begins and once when it ends, and `store.state` says
+`down` in between, however often the engine has tried meanwhile.
+"""
+
+import sqlite3
+import time
+
+import psycopg
+import pytest
+from fault.load import Load, Watch, reconcile
+from fault.told import DOWN, UP, one_fault, times, wait_until_down, wait_until_up
+from support.postgres import PASSWORD, USER
+
+QUICK = {
+    "FORWARD_BATCH_AGE": "20ms",
+    "FORWARD_RETRY_MIN": "10ms",
+    "FORWARD_RETRY_MAX": "200ms",
+    "STORE_TIMEOUT": "1s",
+}
+
+
+@pytest.fixture
+def engine(engines, postgres, proxy):
+    """One that has its tables, and whose line to PostgreSQL leads through `proxy`."""
+    engine = engines(DATABASE_URL=postgres.url(port=proxy.port), **QUICK)
+    wait_until_up(engine)
+    return engine
+
+
+def cut_off(postgres):
+    """Ends the engine's sessions; settings of a role or database count for new ones."""
+    postgres.query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", USER
+    )
+
+
+def attempts(engine):
+    return engine.metrics()["labs_analytics_store_errors_total"]
+
+
+def goes_through(engine, query, begin, end, words):
+    """The fault is there under load until the engine has tried several times."""
+    with Watch(query), Load(engine) as load:
+        load.wait_for(50)
+        begin()
+        try:
+            wait_until_down(engine, words)
+            before = attempts(engine)
+            load.wait_for(100)  # nobody who writes notices
+            engine.wait_until(lambda: attempts(engine) >= before + 3, 30, "more attempts")
+            assert times(engine, DOWN) == 1 and times(engine, UP) == 0, engine.log
+            assert engine.get("/readyz", token=None).status_code == 200
+        finally:
+            end()
+        wait_until_up(engine)
+        load.wait_for(50)
+    reconcile(engine, load, query)
+    one_fault(engine)
+
+
+def test_no_server_at_the_start(engines, postgres, proxy):
+    proxy.down()
+    engine = engines(DATABASE_URL=postgres.url(port=proxy.port), **QUICK)
+    with Load(engine) as load:
+        load.wait_for(200)
+        wait_until_down(engine)
+        assert load.acknowledged <= engine.counts()["uncompleted"]
+    proxy.up()
+    reconcile(engine, load, postgres.ask)
+    one_fault(engine)
+
+
+def test_a_server_that_refuses(engine, postgres, proxy):
+    goes_through(engine, postgres.ask, proxy.down, proxy.up, "")
+
+
+def test_a_line_that_stalls(engine, postgres, proxy):
+    goes_through(engine, postgres.ask, proxy.stall, proxy.resume, "time limit of 1000 ms")
+
+
+def test_a_server_that_accepts_and_never_answers(engines, postgres):
+    engine = engines(DATABASE_URL=postgres.url(), **QUICK)
+    wait_until_up(engine)
+    with Load(engine) as load:
+        load.wait_for(50)
+        postgres.pause()
+        try:
+            wait_until_down(engine, "time limit")
+            load.wait_for(100)
+        finally:
+            postgres.resume()
+        wait_until_up(engine)
+    reconcile(engine, load, postgres.ask)
+    one_fault(engine)
+
+
+def test_a_slow_line(engine, postgres, proxy):
+    proxy.delay(0.03)
+    with Watch(postgres.ask), Load(engine) as load:
+        load.wait_for(300)
+    reconcile(engine, load, postgres.ask)
+    assert times(engine, DOWN) == 0, engine.log
+
+
+def test_restarted_every_second(engines, postgres, scale):
+    engine = engines(DATABASE_URL=postgres.url(), **QUICK)
+    wait_until_up(engine)
+    with Load(engine) as load:
+        for number in range(int(5 * scale)):
+            postgres.kill() if number % 2 else postgres.stop()
+            postgres.start()
+            time.sleep(1)
+    reconcile(engine, load, postgres.ask)
+    assert times(engine, DOWN) == times(engine, UP) <= int(5 * scale), engine.log
+
+
+def test_a_database_that_turns_read_only(engine, postgres):
+    name = postgres.databases[-1]
+
+    def begin():
+        postgres.query(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        cut_off(postgres)
+
+    def end():
+        postgres.query(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+
+    goes_through(engine, postgres.ask, begin, end, "read-only transaction")
+
+
+def test_a_password_that_changes(engine, postgres):
+    def begin():
+        postgres.query(f"ALTER ROLE {USER} PASSWORD 'another'")
+        cut_off(postgres)
+
+    def end():
+        postgres.query(f"ALTER ROLE {USER} PASSWORD '{PASSWORD}'")
+
+    goes_through(engine, postgres.ask, begin, end, "password authentication failed")
+    assert PASSWORD not in engine.log
+
+
+def test_no_connection_left(engine, postgres):
+    def begin():
+        postgres.query(f"ALTER ROLE {USER} CONNECTION LIMIT 0")
+        cut_off(postgres)
+
+    def end():
+        postgres.query(f"ALTER ROLE {USER} CONNECTION LIMIT -1")
+
+    goes_through(engine, postgres.ask, begin, end, "too many connections")
+
+
+def test_no_right_to_write(engine, postgres):
+    def begin():
+        postgres.ask("ALTER TABLE event OWNER TO postgres")
+
+    def end():
+        postgres.ask(f"ALTER TABLE event OWNER TO {USER}")
+
+    goes_through(engine, postgres.ask, begin, end, "permission denied for table event")
+
+
+def test_a_table_that_is_moved_away(engine, postgres):
+    def begin():
+        postgres.ask("ALTER TABLE event RENAME TO event_away")
+
+    def end():
+        postgres.ask("ALTER TABLE event_away RENAME TO event")
+
+    goes_through(engine, postgres.ask, begin, end, 'relation "event" does not exist')
+
+
+def test_a_locked_table(engine, postgres):
+    """Somebody's ALTER TABLE or a dump that waits: the engine tries until the lock is gone."""
+    with psycopg.connect(postgres.url()) as other:
+
+        def begin():
+            other.execute("LOCK TABLE event IN SHARE MODE")
+
+        goes_through(engine, postgres.ask, begin, other.rollback, "time")
+
+
+def test_all_tables_are_dropped(engine, postgres):
+    """The engine makes them anew and goes on with what the queue still holds: what had been
+    stored is gone with the tables, what had not is there."""
+    with Load(engine) as load:
+        load.wait_for(100)
+    reconcile(engine, load, postgres.ask)
+    with Load(engine) as load:
+        postgres.ask("DROP TABLE event, forward_cursor, schema_migration")
+        wait_until_down(engine)
+        load.wait_for(100)
+        wait_until_up(engine)
+    engine.wait_until_stored()
+    first = postgres.ask("SELECT min(transaction_id) AS id FROM event")[0]["id"]
+    stored = set(engine.stored_ids())
+    later = [one for one in load.sent.values() if one.identity and one.identity >= first]
+    assert len(later) >= 100
+    assert {one.identity for one in later} <= stored
+    one_fault(engine)
+
+
+def sqlite(path, sql):
+    with sqlite3.connect(path, timeout=10, isolation_level=None) as database:
+        database.executescript(sql)
+    database.close()
+
+
+@pytest.fixture
+def embedded(engines):
+    engine = engines(**QUICK)
+    wait_until_up(engine)
+    return engine
+
+
+def test_an_embedded_table_that_is_moved_away(embedded):
+    path = embedded.data_dir / "events.db"
+    with Load(embedded) as load:
+        load.wait_for(50)
+        sqlite(path, "ALTER TABLE event RENAME TO event_away")
+        wait_until_down(embedded, "no such table")
+        before = attempts(embedded)
+        load.wait_for(100)
+        embedded.wait_until(lambda: attempts(embedded) >= before + 3, 30, "more attempts")
+        sqlite(path, "ALTER TABLE event_away RENAME TO event")
+        wait_until_up(embedded)
+    reconcile(embedded, load, embedded.query)
+    one_fault(embedded)
+
+
+def test_an_embedded_store_that_somebody_locks(embedded):
+    other = sqlite3.connect(embedded.data_dir / "events.db", isolation_level=None)
+    with Load(embedded) as load:
+        load.wait_for(50)
+        embedded.wait_until(lambda: other.execute("BEGIN IMMEDIATE"), 30)
+        wait_until_down(embedded, "time limit")
+        load.wait_for(100)
+        other.execute("ROLLBACK")
+        wait_until_up(embedded)
+    other.close()
+    reconcile(embedded, load, embedded.query)
+    one_fault(embedded)
