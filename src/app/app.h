@@ -12,6 +12,10 @@
 /* Runs the engine in the foreground until SIGTERM or SIGINT. 0 after an orderly stop. */
 MUST_CHECK int app_serve(const struct config *config, struct err *err);
 
+/* Lifts the limit of open files as far as it goes. Gives how many connections leave enough of
+ * them for the engine's own files and `loops` HTTP loops: at most `connections`. */
+unsigned app_descriptors(unsigned connections, unsigned loops);
+
 /*
  * The data directory and its lock: either one engine has it, or any number of commands look
  * at it. The lock file holds the addresses of the engine that has it.

@@ -185,7 +185,8 @@ static int start_http(struct engine *engine, struct err *err)
         .listen = config->listen,
         .loops = (unsigned)config->workers,
         .max_body = config->max_body_bytes,
-        .max_connections = (unsigned)config->max_connections,
+        .max_connections =
+            app_descriptors((unsigned)config->max_connections, (unsigned)config->workers),
         .header_timeout_ms = (int64_t)config->header_timeout,
         .body_timeout_ms = (int64_t)config->body_timeout,
         .idle_timeout_ms = (int64_t)config->idle_timeout,

@@ -94,10 +94,6 @@ def set_immutable(path, on):
     return _run("chattr", "+i" if on else "-i", path)[0] == 0
 
 
-def descriptors(process):
-    return len(os.listdir(f"/proc/{process}/fd"))
-
-
 def limit_descriptors(process, count):
     """RLIMIT_NOFILE of a process that runs; gives what it was."""
 

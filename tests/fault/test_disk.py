@@ -5,11 +5,12 @@ was refused is not there. When the cause is gone the engine takes writes again b
 """
 
 import pytest
-from fault.disks import descriptors, limit_descriptors, set_immutable
+from fault.disks import limit_descriptors, set_immutable
 from fault.load import Load, reconcile
 from fault.told import REFUSED, TAKEN, times, wait_until_up
 from support import ports
 from support.engine import a_transaction
+from support.paths import BINARY
 
 QUICK = {
     "FORWARD_BATCH_AGE": "20ms",
@@ -145,7 +146,8 @@ def write_until_refused_or(engine, count):
 
 def test_a_disk_that_fails_under_load(disk, engines, postgres):
     """The file system finds a fault and turns read-only under the engine. No such write is
-    acknowledged; the disk is repaired, and all that had been is there."""
+    acknowledged; the disk is repaired, and all that had been is there. The bytes of the write that
+    failed may have reached the disk, and the engine cannot cut them off there any more."""
     small = disk("ext4", 100)
     listen = f"127.0.0.1:{ports.take()}"
     engine = engines(
@@ -161,7 +163,7 @@ def test_a_disk_that_fails_under_load(disk, engines, postgres):
         small.repair()
         engine.start()
         load.wait_for(100)
-    reconcile(engine, load, postgres.ask)
+    reconcile(engine, load, postgres.ask, refused_too=True)
 
 
 def test_a_folder_that_may_not_be_changed(engines, postgres, proxy):
@@ -203,14 +205,20 @@ def test_out_of_descriptors(engines, postgres, proxy):
     one_refusal(engine)
 
 
-def test_few_descriptors_under_load(engines, postgres):
-    """More clients than descriptors: some wait, nobody's acknowledged transaction is lost."""
+def test_connections_leave_descriptors_for_the_disk(engines, postgres, tmp_path, monkeypatch):
+    """More clients than descriptors, and a limit that cannot be lifted: some clients wait, but
+    those who are served can write, and segments can be begun."""
+    program = tmp_path / "few-descriptors"
+    program.write_text(f'#!/bin/sh\nulimit -n 64\nexec {BINARY} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setattr("support.engine.BINARY", program)
     engine = engines(DATABASE_URL=postgres.url(), WORKERS=1, **QUICK)
-    wait_until_up(engine)
-    limit_descriptors(engine.process.pid, descriptors(engine.process.pid) + 6)
-    with Load(engine, clients=24) as load:
-        load.wait_for(300)
-        limit_descriptors(engine.process.pid, 1024)
-        load.wait_for(300)
-    reconcile(engine, load, postgres.ask)
-    assert len(engine.log.splitlines()) < 40, engine.log
+    assert "connections at a time instead of 10000: the limit of open files is 64" in engine.log
+    with Load(engine, clients=50) as load:
+        load.wait_for(50)
+        for _ in range(30):
+            engine.post(a_transaction(data=LARGE, pennkey="large"))
+        load.wait_for(100)
+    engine.wait_until_stored()
+    load.check(lambda sql: [r for r in postgres.ask(sql) if r["pennkey"] != "large"])
+    assert times(engine, REFUSED) == 0, engine.log
