@@ -86,7 +86,8 @@ static int run_discard(struct job *job, const struct api_view *view)
 static void set_id(struct job *job, struct slice id)
 {
     job->id_len = id.len < sizeof job->id ? id.len : sizeof job->id - 1;
-    memcpy(job->id, id.at, job->id_len);
+    if (job->id_len > 0) /* most paths name nothing: then there is no text to copy from */
+        memcpy(job->id, id.at, job->id_len);
 }
 
 /* `limit` of the query; false when the request has been answered with a fault. */
