@@ -217,6 +217,30 @@ def test_parameters_that_nobody_knows_are_ignored(shared):
     assert listed(shared, colour="blue")["transactions"] == []
 
 
+def test_what_was_stored_is_listed_as_far_as_the_queue_holds_it(engines, store_url):
+    engine = engines(DATABASE_URL=store_url)
+    sent = [engine.accept(datapoints=n + 1) for n in range(5)]
+    engine.wait_until_stored()
+    page = listed(engine, status="successful", limit=3)
+    assert ids_of(page) == sent[:3]
+    rest = listed(engine, status="successful", limit=3, after=page["next"])
+    assert (ids_of(rest), rest["next"]) == (sent[3:], None)
+    for one in page["transactions"]:
+        assert one == engine.transaction(one["id"])
+    assert listed(engine, status="uncompleted")["transactions"] == []
+
+
+def test_a_long_page_is_whole(waiting):
+    batch = [a_transaction(pennkey=f"user{n}", datapoints=1) for n in range(1500)]
+    results = waiting.post(batch, "/v1/transactions").json()["results"]
+    sent = [one["id"] for one in results]
+    page = listed(waiting, status="uncompleted", limit=1000)
+    assert ids_of(page) == sent[:1000]
+    page = listed(waiting, status="uncompleted", limit=1000, after=page["next"])
+    assert ids_of(page) == sent[1000:]
+    assert page["transactions"][-1]["pennkey"] == "user1499"
+
+
 # -- deliveries
 
 
