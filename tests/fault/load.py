@@ -197,7 +197,9 @@ class Load:
             assert tag not in seen, f"{tag} is stored twice: as {seen[tag]} and as {identity}"
             seen[tag] = identity
             assert sorted(content) == sent.rows(), f"{identity} is not as it was sent: {content}"
-            assert refused_too or sent.state != "refused", f"{identity} was answered with 503 and is stored"
+            assert refused_too or sent.state != "refused", (
+                f"{identity} was answered with 503 and is stored"
+            )
             if sent.state == "acknowledged":
                 assert identity == sent.identity, f"{tag} was acknowledged as {sent.identity}"
         lost = [

@@ -116,9 +116,7 @@ def test_a_full_disk_with_the_embedded_store(disk, engines):
 
 def test_the_bound_of_the_queue(engines, postgres, proxy):
     proxy.down()
-    engine = engines(
-        DATABASE_URL=postgres.url(port=proxy.port), QUEUE_MAX_BYTES="64MiB", **QUICK
-    )
+    engine = engines(DATABASE_URL=postgres.url(port=proxy.port), QUEUE_MAX_BYTES="64MiB", **QUICK)
     accepted = write_until_refused(engine)
     is_refused(engine)
     status = engine.status()

@@ -1,6 +1,7 @@
 """A start, a load and a stop under valgrind: no leak, no invalid read or write."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 from fault.load import Load, reconcile
@@ -10,9 +11,10 @@ needs_valgrind = pytest.mark.skipif(not shutil.which("valgrind"), reason="valgri
 
 
 @needs_valgrind
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_no_leak(engines, store_url, scale):
     engine = engines(DATABASE_URL=store_url, valgrind=True, WORKERS=2)
+    assert "valgrind" in Path(f"/proc/{engine.process.pid}/cmdline").read_text()
     with Load(engine, clients=2) as load:
         load.wait_for(int(200 * scale), timeout=300)
     reconcile(engine, load, engine.query)
@@ -27,7 +29,7 @@ def test_no_leak(engines, store_url, scale):
 
 
 @needs_valgrind
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_no_leak_while_the_store_comes_and_goes(engines, postgres, proxy):
     engine = engines(
         DATABASE_URL=postgres.url(port=proxy.port), valgrind=True, FORWARD_RETRY_MAX="200ms"
