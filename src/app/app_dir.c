@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LOOK_MS = 5000, TURN_MS = 10 };
+enum { LOOK_MS = 20000, TURN_MS = 10 };
 
 int app_dir_make(const char *data_dir, struct err *err)
 {

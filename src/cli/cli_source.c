@@ -10,8 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-enum { TOKEN_TTL_S = 60 };
+enum {
+    TOKEN_TTL_S = 60,
+    STARTING_MS = 10000, /* how long to wait for an engine that has not said its address yet */
+    TURN_MS = 20,
+};
 
 static int make_token(struct source *source, struct err *err)
 {
@@ -29,15 +34,22 @@ static int make_token(struct source *source, struct err *err)
 
 int source_open(struct cli *cli, struct source *ret, struct err *err)
 {
+    static const struct timespec turn = {.tv_nsec = TURN_MS * 1000000L};
     struct source source = {.cli = cli};
     int code = app_offline_open(&cli->config, &source.offline, err);
 
+    for (int waited = 0;
+         code == ERR_BUSY && source.offline.dir.addresses[0] == '\0' && waited < STARTING_MS;
+         waited += TURN_MS) {
+        nanosleep(&turn, NULL);
+        code = app_offline_open(&cli->config, &source.offline, err);
+    }
     if (code == ERR_BUSY) {
         source.online = true;
         snprintf(source.address, sizeof source.address, "%.*s",
                  (int)strcspn(source.offline.dir.addresses, ","), source.offline.dir.addresses);
         if (source.address[0] == '\0')
-            return err_set(err, ERR_BUSY, "the engine on %s is just starting: try again",
+            return err_set(err, ERR_BUSY, "the engine on %s is still starting: try again",
                            cli->config.data_dir);
         code = make_token(&source, err);
     }

@@ -196,7 +196,7 @@ def test_many_commands_may_look_at_once(engine):
         for _ in range(6)
     ]
     engine.start()
-    assert [looker.wait(30) for looker in lookers] == [0] * 6
+    assert [looker.wait(60) for looker in lookers] == [0] * 6
 
 
 # -- transactions

@@ -317,8 +317,9 @@ def test_slow_headers_are_cut(hasty):
 
 
 def test_a_slow_body_is_cut(hasty):
+    begun = head("POST", "/analytics", token=hasty.token(), length=100) + "{"
     with Wire(hasty.address) as wire:
-        wire.send(head("POST", "/analytics", token=hasty.token(), length=100) + "{")
+        wire.send(begun)
         assert cut(wire) == 408
     with Wire(hasty.address) as wire:
         wire.send(head("POST", "/analytics", "Transfer-Encoding: chunked") + "1\r\n{\r\n")
@@ -342,8 +343,9 @@ def test_slow_clients_are_counted(hasty):
 
 
 def test_nothing_of_a_cut_request_is_stored(hasty):
+    begun = head("POST", "/analytics", token=hasty.token(), length=len(BODY) + 1) + BODY
     with Wire(hasty.address) as wire:
-        wire.send(head("POST", "/analytics", token=hasty.token(), length=len(BODY) + 1) + BODY)
+        wire.send(begun)
         assert cut(wire) == 408
     assert hasty.counts()["accepted"] == 0
 

@@ -81,10 +81,10 @@ def test_requests_in_flight_are_finished(engine):
     with Wire(engine.address) as wire, Wire(engine.address) as idle:
         idle.send(head("GET", "/livez"))
         assert idle.answer().status == 200
-        fields = head("POST", "/analytics", token=engine.token(), length=len(BODY))
-        wire.send(fields + BODY[:20])
-        # An answer on the same loop would need luck; the request is open once it is counted.
-        engine.wait_until(lambda: engine.metrics()["labs_analytics_http_connections"] >= 3)
+        expect = "Expect: 100-continue"
+        wire.send(head("POST", "/analytics", expect, token=engine.token(), length=len(BODY)))
+        assert wire.answer().status == 100  # from now on the request is in flight
+        wire.send(BODY[:20])
         engine.signal(signal.SIGTERM)
         assert idle.is_closed()
         wire.send(BODY[20:])
@@ -138,10 +138,12 @@ def test_a_stop_with_the_store_down_keeps_what_waits(engines, postgres):
 
 def test_a_client_that_never_finishes_does_not_hold_up_the_end(engines):
     engine = engines(BODY_TIMEOUT="500ms", HEADER_TIMEOUT="500ms")
+    begun = head("POST", "/analytics", token=engine.token(), length=100) + "{"
     with Wire(engine.address) as body, Wire(engine.address) as fields:
-        body.send(head("POST", "/analytics", token=engine.token(), length=100) + "{")
+        body.send(begun)
         fields.send("GET /livez HTTP/1.1\r\n")
-        engine.wait_until(lambda: engine.metrics()["labs_analytics_http_connections"] >= 3)
+        taken = "labs_analytics_http_connections_total"
+        engine.wait_until(lambda: engine.metrics()[taken] >= 3)
         engine.stop(timeout=20)
 
 
