@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from support.engine import a_transaction
 from support.wire import Wire, head
 
-REQUESTS, THREADS, LIMIT_S = 1000, 16, 3.0
+REQUESTS, THREADS, LIMIT_S, STORED_S = 1000, 16, 3.0, 2.0
 
 
 def test_a_thousand_requests_are_acknowledged_within_the_limit(engines, postgres):
@@ -32,6 +32,6 @@ def test_a_thousand_requests_are_acknowledged_within_the_limit(engines, postgres
         took = time.monotonic() - started
     assert took < LIMIT_S * engine.patience
     assert len(set(ids)) == REQUESTS
-    engine.wait_until_stored()
+    engine.wait_until_stored(timeout=STORED_S * engine.patience)
     assert engine.stored_ids() == dict.fromkeys(ids, 10)
     print(f"{REQUESTS} requests acknowledged in {took:.2f} s")
