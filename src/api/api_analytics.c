@@ -57,12 +57,14 @@ static bool acceptable(struct http_request *request)
     return true;
 }
 
-static void respond_fault(struct http_request *request, const struct ingest_fault *fault)
+static void respond_fault(struct loop *loop, struct http_request *request, int status,
+                          const struct ingest_fault *fault)
 {
+    atomic_fetch_add_explicit(&loop->counters.rejected, 1, memory_order_relaxed);
     if (fault->field[0] == '\0')
-        http_respond_error(request, 400, NULL, "%s", fault->message);
+        http_respond_error(request, status, NULL, "%s", fault->message);
     else
-        http_respond_error(request, 400, NULL, "%s: %s", fault->field, fault->message);
+        http_respond_error(request, status, NULL, "%s: %s", fault->field, fault->message);
 }
 
 void handle_analytics(struct http_request *request, void *arg)
@@ -75,11 +77,15 @@ void handle_analytics(struct http_request *request, void *arg)
     struct txn txn;
 
     (void)arg;
-    if (!check_token(loop, request, &claims) || !acceptable(request))
+    if (!check_caller(loop, request, AUTH_WRITE, &claims) || !acceptable(request))
         return;
     if (ingest_one(loop->ingest, http_request_body(request), clock_wall_us(), &txn, &fault) != 0) {
-        atomic_fetch_add_explicit(&loop->counters.rejected, 1, memory_order_relaxed);
-        respond_fault(request, &fault);
+        respond_fault(loop, request, 400, &fault);
+        return;
+    }
+    if (!auth_may_write(claims, txn.product)) {
+        product_fault(loop, claims, txn.product, &fault);
+        respond_fault(loop, request, 403, &fault);
         return;
     }
     if (queue_put(loop->producer, &txn, &err) != 0) {

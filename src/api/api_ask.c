@@ -114,7 +114,14 @@ static bool may_read(struct http_request *request)
 {
     const struct auth_claims *claims;
 
-    return check_token(loop_of(request), request, &claims);
+    return check_caller(loop_of(request), request, AUTH_READ, &claims);
+}
+
+static bool may_change(struct http_request *request)
+{
+    const struct auth_claims *claims;
+
+    return check_caller(loop_of(request), request, AUTH_ADMIN, &claims);
 }
 
 static void ask(struct api *api, struct http_request *request,
@@ -140,13 +147,13 @@ void handle_status(struct http_request *request, void *arg)
 
 void handle_transaction_retry(struct http_request *request, void *arg)
 {
-    if (check_admin(loop_of(request), request))
+    if (may_change(request))
         ask(arg, request, run_retry);
 }
 
 void handle_transaction_discard(struct http_request *request, void *arg)
 {
-    if (check_admin(loop_of(request), request))
+    if (may_change(request))
         ask(arg, request, run_discard);
 }
 

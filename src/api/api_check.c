@@ -8,8 +8,19 @@
 #include <stdio.h>
 #include <strings.h>
 
-bool check_token(struct loop *loop, struct http_request *request,
-                 const struct auth_claims **ret_claims)
+static bool refuse_scope(struct http_request *request, const struct auth_claims *claims,
+                         enum auth_scope scope)
+{
+    const char *what = scope == AUTH_WRITE  ? "send transactions"
+                       : scope == AUTH_READ ? "read"
+                                            : "change anything: that takes an admin's key";
+
+    http_respond_error(request, 403, NULL, "%s may not %s", claims->subject, what);
+    return false;
+}
+
+bool check_caller(struct loop *loop, struct http_request *request, enum auth_scope scope,
+                  const struct auth_claims **ret_claims)
 {
     static const struct http_header challenge[] = {{"www-authenticate", "Bearer"}, {NULL, NULL}};
     struct err err;
@@ -17,7 +28,7 @@ bool check_token(struct loop *loop, struct http_request *request,
     switch (auth_check(loop->tokens, http_request_header(request, "authorization"), clock_wall_us(),
                        ret_claims, &err)) {
     case 0:
-        return true;
+        return ((*ret_claims)->scopes & scope) != 0 || refuse_scope(request, *ret_claims, scope);
     case ERR_DENIED:
         http_respond_error(request, 403, NULL, "%s", err.text);
         return false;
@@ -30,17 +41,14 @@ bool check_token(struct loop *loop, struct http_request *request,
     }
 }
 
-bool check_admin(struct loop *loop, struct http_request *request)
+void product_fault(struct loop *loop, const struct auth_claims *claims, uint32_t product,
+                   struct ingest_fault *ret)
 {
-    const struct auth_claims *claims;
+    const char *name = txn_product_name(loop->api->options.view.products, product);
 
-    if (!check_token(loop, request, &claims))
-        return false;
-    if (!claims->development) {
-        http_respond_error(request, 403, NULL, "changing transactions takes an admin's key");
-        return false;
-    }
-    return true;
+    *ret = (struct ingest_fault){.loc = "\"product\"", .field = "product", .type = "forbidden"};
+    snprintf(ret->message, sizeof ret->message, "%.64s may not be written by %.60s",
+             name != NULL ? name : "it", claims->subject);
 }
 
 bool media_is(struct slice header, const char *media_type)

@@ -48,10 +48,13 @@ struct waiter {
 struct waiter *waiter_take(struct loop *loop, struct http_request *request);
 void waiter_give_back(struct waiter *waiter);
 
-/* api_check.c: who asks. False when the request has been answered with a refusal. */
-bool check_token(struct loop *loop, struct http_request *request,
-                 const struct auth_claims **ret_claims);
-bool check_admin(struct loop *loop, struct http_request *request);
+/* api_check.c: who asks, and may they do what takes `scope`? False when the request has been
+ * answered with a refusal. The claims hold until the loop's next check. */
+bool check_caller(struct loop *loop, struct http_request *request, enum auth_scope scope,
+                  const struct auth_claims **ret_claims);
+/* "PCR: may not be written by urn:pennlabs:clubs" as a fault of the field `product`. */
+void product_fault(struct loop *loop, const struct auth_claims *claims, uint32_t product,
+                   struct ingest_fault *ret);
 /* Media type without parameters, compared without case. */
 bool media_is(struct slice header, const char *media_type);
 /* 503 with Retry-After, for errors of the queue. */

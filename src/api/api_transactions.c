@@ -14,24 +14,13 @@
 
 struct taking {
     struct loop *loop;
+    const struct auth_claims *claims;
     struct waiter *waiter;
     uint32_t accepted;
+    uint32_t forbidden; /* refused for who asks, not for what they say */
     uint64_t datapoints;
     struct ingest_fault first_fault;
 };
-
-static int accept_one(void *arg, const struct txn *txn, struct err *err)
-{
-    struct taking *taking = arg;
-    int code = queue_put(taking->loop->producer, txn, err);
-
-    if (code != 0)
-        return code == ERR_TOO_LARGE ? ERR_FULL : code;
-    taking->waiter->transactions++;
-    taking->accepted++;
-    taking->datapoints += txn->count;
-    return 0;
-}
 
 /* {"loc": ["body", 3, "data", 0, "key"], "msg": ..., "type": ...}; index < 0: no index. */
 static void write_fault(struct buf *out, int64_t index, const struct ingest_fault *fault)
@@ -65,6 +54,27 @@ static int refuse_one(void *arg, const struct ingest_fault *fault, struct err *e
     memcpy(rejected->data + at, head, sizeof head);
     waiter->transactions++;
     waiter->rejections++;
+    return 0;
+}
+
+static int accept_one(void *arg, const struct txn *txn, struct err *err)
+{
+    struct taking *taking = arg;
+    int code;
+
+    if (!auth_may_write(taking->claims, txn->product)) {
+        struct ingest_fault fault;
+
+        product_fault(taking->loop, taking->claims, txn->product, &fault);
+        taking->forbidden++;
+        return refuse_one(taking, &fault, err);
+    }
+    code = queue_put(taking->loop->producer, txn, err);
+    if (code != 0)
+        return code == ERR_TOO_LARGE ? ERR_FULL : code;
+    taking->waiter->transactions++;
+    taking->accepted++;
+    taking->datapoints += txn->count;
     return 0;
 }
 
@@ -142,14 +152,14 @@ static bool read_headers(struct http_request *request, enum ingest_encoding *ret
     return true;
 }
 
-static void respond_single_fault(struct loop *loop, struct http_request *request,
+static void respond_single_fault(struct loop *loop, struct http_request *request, int status,
                                  const struct ingest_fault *fault)
 {
     loop->out.len = 0;
     buf_append_text(&loop->out, "{\"detail\":[");
     write_fault(&loop->out, -1, fault);
     buf_append_text(&loop->out, "]}");
-    http_respond(request, 422, NULL, buf_slice(&loop->out));
+    http_respond(request, status, NULL, buf_slice(&loop->out));
 }
 
 /* The body as a whole is refused: nothing of it stays. */
@@ -176,7 +186,6 @@ void handle_transactions(struct http_request *request, void *arg)
     struct loop *loop = loop_of(request);
     struct taking taking = {.loop = loop};
     const struct ingest_sink sink = {&taking, accept_one, refuse_one};
-    const struct auth_claims *claims;
     enum ingest_encoding encoding;
     enum ingest_shape shape;
     bool single = false;
@@ -184,7 +193,7 @@ void handle_transactions(struct http_request *request, void *arg)
     int code;
 
     (void)arg;
-    if (!check_token(loop, request, &claims) || !read_headers(request, &encoding, &shape))
+    if (!check_caller(loop, request, AUTH_WRITE, &taking.claims) || !read_headers(request, &encoding, &shape))
         return;
     taking.waiter = waiter_take(loop, request);
     code = ingest_many(loop->ingest, http_request_body(request), encoding, shape, clock_wall_us(),
@@ -204,7 +213,7 @@ void handle_transactions(struct http_request *request, void *arg)
         return;
     }
     if (single)
-        respond_single_fault(loop, request, &taking.first_fault);
+        respond_single_fault(loop, request, taking.forbidden > 0 ? 403 : 422, &taking.first_fault);
     else
         respond_results(taking.waiter, NULL);
     waiter_give_back(taking.waiter);

@@ -30,11 +30,27 @@
 #define AUTH_MAX_KEYS 32     /* in one set: a token without `kid` is tried against all */
 #define AUTH_MAX_JWKS 262144 /* bytes */
 
-struct auth_claims {
-    char subject[AUTH_MAX_SUBJECT]; /* "urn:pennlabs:clubs" */
-    int64_t expires_us;
-    bool development; /* signed by the development issuer */
+/* What a caller may, as bits. */
+enum auth_scope {
+    AUTH_WRITE = 1, /* send transactions */
+    AUTH_READ = 2,  /* the transaction log, status */
+    AUTH_ADMIN = 4, /* change: retry, discard, keys, users */
 };
+
+/* Who asks, and what they may. Lists are borrowed, from the cache that answered. */
+struct auth_claims {
+    char subject[AUTH_MAX_SUBJECT]; /* "urn:pennlabs:clubs", of an API key "key:<id>" */
+    int64_t expires_us;             /* INT64_MAX: never */
+    unsigned scopes;                /* bits of enum auth_scope */
+    bool development;               /* signed by the development issuer */
+    const uint32_t *products;       /* that it may write; product_count 0: all */
+    size_t product_count;
+    const char *const *origins; /* that it may come from; origin_count 0: any, or none */
+    size_t origin_count;
+};
+
+/* May it write this product? (Its scopes are another question.) */
+bool auth_may_write(const struct auth_claims *claims, uint32_t product);
 
 /*
  * A set of keys that verifies: the interface that every source of keys fills (now the

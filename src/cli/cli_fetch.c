@@ -1,21 +1,15 @@
 /*
- * One HTTP request to the engine on this machine, by libcurl.
+ * One HTTP request to the engine on this machine.
  */
 #include "cli/cli_priv.h"
 
+#include "fetch/fetch.h"
 #include "json/json.h"
 
-#include <curl/curl.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { TIMEOUT_S = 60 };
-
-static size_t take(char *bytes, size_t size, size_t count, void *arg)
-{
-    buf_append(arg, bytes, size * count);
-    return size * count;
-}
+enum { TIMEOUT_MS = 60000, MOST_BYTES = 1 << 30 };
 
 /* An address that listens everywhere is asked here. */
 static void url_of(const char *address, const char *path, char *out, size_t size)
@@ -48,46 +42,32 @@ static int explain(long status, struct buf *body, struct err *err)
     return code;
 }
 
-static int perform(CURL *curl, const char *method, const char *url, struct curl_slist *headers,
-                   struct buf *out, struct err *err)
+int cli_fetch(const char *method, const char *address, const char *path, const char *token,
+              struct buf *out, struct err *err)
 {
-    CURLcode result;
-    long status = 0;
-
-    curl_easy_setopt(curl, CURLOPT_URL, url);
-    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, out);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)TIMEOUT_S);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
-    result = curl_easy_perform(curl);
-    if (result != CURLE_OK)
-        return err_set(err, ERR_UNAVAILABLE, "ask the engine at %s: %s", url,
-                       curl_easy_strerror(result));
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-    return status >= 200 && status < 300 ? 0 : explain(status, out, err);
-}
-
-int fetch(const char *method, const char *address, const char *path, const char *token,
-          struct buf *out, struct err *err)
-{
-    struct curl_slist *headers;
+    struct fetch *handle = fetch_open();
+    struct fetch_request request = {
+        .method = method,
+        .timeout_ms = TIMEOUT_MS,
+        .max_bytes = MOST_BYTES,
+    };
+    const char *headers[] = {NULL, NULL};
     struct buf line = {0};
+    long status = 0;
     char url[512];
-    CURL *curl;
     int code;
 
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-    curl = curl_easy_init();
     url_of(address, path, url, sizeof url);
     buf_printf(&line, "Authorization: Bearer %s", token);
-    headers = curl_slist_append(NULL, line.data);
-    code = perform(curl, method, url, headers, out, err);
+    headers[0] = line.data;
+    request.url = url;
+    request.headers = headers;
+    code = fetch(handle, &request, out, &status, err);
+    if (code != 0)
+        code = err_wrap(err, "ask the engine");
+    else if (status < 200 || status > 299)
+        code = explain(status, out, err);
     buf_free(&line);
-    curl_slist_free_all(headers);
-    curl_easy_cleanup(curl);
-    curl_global_cleanup();
+    fetch_close(handle);
     return code;
 }

@@ -64,8 +64,8 @@ MUST_CHECK int source_discard(struct source *source, const char *id, struct buf 
 
 /* cli_fetch.c: one request to the engine at `address`. Anything but a 2xx is an error with the
  * answer's `detail` as words. */
-MUST_CHECK int fetch(const char *method, const char *address, const char *path, const char *token,
-                     struct buf *out, struct err *err);
+MUST_CHECK int cli_fetch(const char *method, const char *address, const char *path,
+                         const char *token, struct buf *out, struct err *err);
 
 /* cli_show.c: JSON for people, to stdout. */
 void show_json(const struct buf *json);   /* as it is, and a newline */

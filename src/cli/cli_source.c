@@ -70,7 +70,7 @@ void source_close(struct source *source)
 static int get(struct source *source, const char *method, const char *path, struct buf *out,
                struct err *err)
 {
-    return fetch(method, source->address, path, source->token.data, out, err);
+    return cli_fetch(method, source->address, path, source->token.data, out, err);
 }
 
 int source_status(struct source *source, struct buf *out, struct err *err)

@@ -126,6 +126,11 @@ struct http_header {
     const char *value;
 };
 
+/* Adds a header to whatever answer this request gets from its handler; copied. For those that
+ * a check decides on before the answer is known, as CORS does. */
+void http_request_answer_header(struct http_request *request, const char *lower_case_name,
+                                const char *value);
+
 /* Answers with a JSON body. All arguments are copied. `headers` may be NULL, else ends
  * with name == NULL; the length is the room's to say. */
 void http_respond(struct http_request *request, int status, const struct http_header *headers,

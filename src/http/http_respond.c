@@ -29,6 +29,15 @@ static h2o_iovec_t copy_value(h2o_mem_pool_t *pool, const char *value)
     return copy;
 }
 
+static void add_header(h2o_req_t *req, const char *name, const char *value)
+{
+    h2o_iovec_t name_copy = h2o_strdup(&req->pool, name, SIZE_MAX);
+    h2o_iovec_t value_copy = copy_value(&req->pool, value);
+
+    h2o_add_header_by_str(&req->pool, &req->res.headers, name_copy.base, name_copy.len, 1, NULL,
+                          value_copy.base, value_copy.len);
+}
+
 static void add_headers(h2o_req_t *req, const char *content_type, const struct http_header *headers)
 {
     if (content_type == NULL) {
@@ -40,13 +49,14 @@ static void add_headers(h2o_req_t *req, const char *content_type, const struct h
         h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL, value.base,
                        value.len);
     }
-    for (; headers != NULL && headers->name != NULL; headers++) {
-        h2o_iovec_t name = h2o_strdup(&req->pool, headers->name, SIZE_MAX);
-        h2o_iovec_t value = copy_value(&req->pool, headers->value);
+    for (; headers != NULL && headers->name != NULL; headers++)
+        add_header(req, headers->name, headers->value);
+}
 
-        h2o_add_header_by_str(&req->pool, &req->res.headers, name.base, name.len, 1, NULL,
-                              value.base, value.len);
-    }
+void http_request_answer_header(struct http_request *request, const char *name, const char *value)
+{
+    if (request->req != NULL)
+        add_header(request->req, name, value);
 }
 
 /* 204 and 304 have no body and say no length; libh2o keeps the connection all the same. */
