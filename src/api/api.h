@@ -16,6 +16,7 @@
 #include "queue/queue.h"
 #include "store/store.h"
 #include "txn/txn.h"
+#include "users/users.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,6 +29,7 @@ struct api_view {
     struct queue *queue;
     struct ledger *ledger;
     const struct txn_products *products;
+    struct users *users;
     struct forward *forward; /* NULL: offline */
     struct store *store;     /* for what the log no longer holds; NULL: not asked */
     const char *store_kind;

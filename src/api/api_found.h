@@ -10,7 +10,8 @@ struct found {
     const char *status;
     uint64_t position;
     const char *product;
-    struct slice pennkey;
+    struct slice pennkey; /* as the store has it */
+    char pseudonym[USERS_PSEUDONYM_SIZE];
     int64_t timestamp_us, received_us;
     uint32_t datapoints, attempts;
     struct slice error;

@@ -67,6 +67,8 @@ void from_txn(const struct api_view *view, struct found *found, const struct txn
 {
     found->product = txn_product_name(view->products, txn->product);
     found->pennkey = txn->pennkey;
+    if (txn->pennkey.at != NULL && users_pseudonym(view->users, txn->pennkey, found->pseudonym))
+        found->pennkey = slice_of(found->pseudonym);
     found->timestamp_us = txn->timestamp_us;
     found->received_us = txn->received_us;
     found->datapoints = txn->count;

@@ -43,6 +43,7 @@ void app_dir_close(struct app_dir *dir);
 struct app_offline {
     struct app_dir dir;
     struct txn_products *products;
+    struct users *users;
     struct ledger *ledger;
     struct queue *queue;
     struct api_view view;

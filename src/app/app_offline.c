@@ -15,6 +15,10 @@ static int open_rooms(const struct config *config, struct app_offline *offline, 
         .max_bytes = config->queue_max_bytes,
         .read_only = true,
     };
+    struct users_options users = {
+        .data_dir = config->data_dir,
+        .pseudonymize = config->pseudonymize == CONFIG_ON,
+    };
     char path[4160];
     int code;
 
@@ -23,6 +27,7 @@ static int open_rooms(const struct config *config, struct app_offline *offline, 
         return err_set(err, ERR_NOT_FOUND, "%s is no data directory of an engine",
                        config->data_dir);
     if ((code = txn_products_open(config->products, &offline->products, err)) != 0 ||
+        (code = users_open(&users, &offline->users, err)) != 0 ||
         (code = ledger_open(path, config->deliveries_kept, &offline->ledger, err)) != 0 ||
         (code = ledger_cursor(offline->ledger, &queue.cursor, err)) != 0 ||
         (code = queue_open(&queue, &offline->queue, &offline->recovery, err)) != 0)
@@ -31,6 +36,7 @@ static int open_rooms(const struct config *config, struct app_offline *offline, 
         .queue = offline->queue,
         .ledger = offline->ledger,
         .products = offline->products,
+        .users = offline->users,
         .store_kind = strncmp(config->database_url, "sqlite", 6) == 0 ? "sqlite" : "postgres",
     };
     return 0;
@@ -54,6 +60,7 @@ void app_offline_close(struct app_offline *offline)
 {
     queue_close(offline->queue);
     ledger_close(offline->ledger);
+    users_close(offline->users);
     txn_products_close(offline->products);
     app_dir_close(&offline->dir);
 }

@@ -30,6 +30,7 @@ struct engine {
     struct app_dir dir;
     struct txn_products *products;
     struct auth *auth;
+    struct users *users;
     struct ledger *ledger;
     struct queue *queue;
     struct forward *forward;
@@ -143,6 +144,16 @@ static int open_queue(struct engine *engine, struct err *err)
     return 0;
 }
 
+static int open_users(struct engine *engine, struct err *err)
+{
+    struct users_options options = {
+        .data_dir = engine->config->data_dir,
+        .pseudonymize = engine->config->pseudonymize == CONFIG_ON,
+    };
+
+    return users_open(&options, &engine->users, err);
+}
+
 static int start_forward(struct engine *engine, struct err *err)
 {
     const struct config *config = engine->config;
@@ -150,6 +161,7 @@ static int start_forward(struct engine *engine, struct err *err)
         .queue = engine->queue,
         .ledger = engine->ledger,
         .products = engine->products,
+        .users = engine->users,
         .store_url = config->database_url,
         .store_timeout_ms = (int64_t)config->store_timeout,
         .batch_rows = config->forward_batch_rows,
@@ -169,6 +181,7 @@ static int start_http(struct engine *engine, struct err *err)
         .view = {.queue = engine->queue,
                  .ledger = engine->ledger,
                  .products = engine->products,
+                 .users = engine->users,
                  .forward = engine->forward,
                  .store_kind = forward_status(engine->forward).kind,
                  .started_us = engine->started_us},
@@ -211,8 +224,8 @@ static int start(struct engine *engine, struct err *err)
 
     if ((code = check_options(engine, err)) != 0 ||
         (code = app_dir_open(config->data_dir, APP_DIR_ENGINE, &engine->dir, err)) != 0 ||
-        (code = open_auth(engine, err)) != 0 || (code = open_queue(engine, err)) != 0 ||
-        (code = start_forward(engine, err)) != 0)
+        (code = open_auth(engine, err)) != 0 || (code = open_users(engine, err)) != 0 ||
+        (code = open_queue(engine, err)) != 0 || (code = start_forward(engine, err)) != 0)
         return code;
     return start_http(engine, err);
 }
@@ -228,6 +241,7 @@ static void stop(struct engine *engine, bool served)
     forward_stop(engine->forward, served ? (int64_t)engine->config->shutdown_timeout : 0);
     queue_close(engine->queue);
     ledger_close(engine->ledger);
+    users_close(engine->users);
     auth_close(engine->auth);
     txn_products_close(engine->products);
     app_dir_close(&engine->dir);

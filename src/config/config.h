@@ -18,6 +18,7 @@
 
 enum config_environment { CONFIG_DEVELOPMENT, CONFIG_TESTING, CONFIG_PRODUCTION };
 enum config_durability { CONFIG_FSYNC, CONFIG_OS };
+enum config_switch { CONFIG_OFF, CONFIG_ON };
 enum config_log_format { CONFIG_TEXT, CONFIG_JSON };
 
 /* Where a value came from. */
@@ -43,6 +44,8 @@ struct config {
     uint64_t idle_timeout;
     uint64_t token_cache; /* verified tokens kept per worker */
     uint64_t readers;     /* threads that answer reading requests */
+
+    uint64_t pseudonymize; /* enum config_switch */
 
     uint64_t durability; /* enum config_durability */
     uint64_t queue_max_bytes;

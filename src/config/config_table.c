@@ -34,6 +34,8 @@ static const char *const log_levels[] = {
 };
 static const char *const log_formats[] = {[CONFIG_TEXT] = "text", [CONFIG_JSON] = "json", NULL};
 
+static const char *const switches[] = {[CONFIG_OFF] = "off", [CONFIG_ON] = "on", NULL};
+
 #define FIELD(field) offsetof(struct config, field)
 #define STRING(field, least) CONFIG_TYPE_STRING, FIELD(field), least, LONGEST
 #define SIZE(field, min, max) CONFIG_TYPE_SIZE, FIELD(field), min, max
@@ -101,6 +103,9 @@ const struct config_option config_table[] = {
      "the store must connect and answer within this time"},
     {NULL, "DELIVERIES_KEPT", INTEGER(deliveries_kept, 1, 10000000), "10000", NULL,
      "attempts to forward that the ledger remembers"},
+
+    {"Users", "PSEUDONYMIZE", CHOICE(pseudonymize), "off", switches,
+     "on stores a keyed hash of each pennkey instead of it; the key is DATA_DIR/pseudonym.key"},
 
     {"Log", "LOG_LEVEL", CHOICE(log_level), "info", log_levels, "the least that is logged"},
     {NULL, "LOG_FORMAT", CHOICE(log_format), "text", log_formats,

@@ -13,6 +13,7 @@
 #include "ledger/ledger.h"
 #include "queue/queue.h"
 #include "txn/txn.h"
+#include "users/users.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,6 +24,7 @@ struct forward_options {
     struct queue *queue; /* borrowed, as all that follows */
     struct ledger *ledger;
     const struct txn_products *products;
+    struct users *users;
     const char *store_url;
     int64_t store_timeout_ms;
     uint64_t batch_rows;  /* a batch ends with the transaction that reaches this, ... */

@@ -23,12 +23,20 @@ void batch_add(const struct forward *forward, struct store_batch *batch, uint64_
                const struct txn *txn)
 {
     const char *product = txn_product_name(forward->options.products, txn->product);
+    char storage[FORWARD_USER_SIZE];
+    struct slice user = forward_user(forward, txn, storage);
     char id[TXN_ID_SIZE];
     char unnamed[32];
+    struct txn row;
 
     if (product == NULL) { /* taken when the table still had it */
         snprintf(unnamed, sizeof unnamed, "PRODUCT_%u", txn->product);
         product = unnamed;
+    }
+    if (user.at != txn->pennkey.at) {
+        row = *txn;
+        row.pennkey = user;
+        txn = &row;
     }
     txn_id_format(id, queue_node(forward->options.queue), position);
     store_batch_add(batch, id, product, txn);

@@ -11,6 +11,7 @@
 #include "forward/forward_step.h"
 
 #include "store/store.h"
+#include "users/users.h"
 
 #include <pthread.h>
 
@@ -59,7 +60,13 @@ void *writer_run(void *forward);
  * ERR_UNAVAILABLE from the store. Writer only. */
 MUST_CHECK int retry_marked(struct forward *forward, struct err *err);
 
-/* Adds one transaction of this log to a batch. */
+/* forward_user.c: who the user of the transaction's rows is; at == NULL: nobody. It borrows from
+ * the transaction or from `storage`. */
+enum { FORWARD_USER_SIZE = 128 };
+struct slice forward_user(const struct forward *forward, const struct txn *txn,
+                          char storage[FORWARD_USER_SIZE]);
+
+/* Adds one transaction of this log to a batch, with the user that it is stored with. */
 void batch_add(const struct forward *forward, struct store_batch *batch, uint64_t position,
                const struct txn *txn);
 
