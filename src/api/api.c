@@ -20,6 +20,7 @@ static const struct http_route routes[] = {
     {"DELETE", "/v1/transactions/{}", handle_transaction_discard},
     {"POST", "/v1/transactions/{}/retry", handle_transaction_retry},
     {"GET", "/v1/deliveries", handle_deliveries},
+    {"POST", "/v1/forward", handle_forward},
     {"GET", "/v1/status", handle_status},
     {"GET", "/livez", handle_live},
     {"GET", "/readyz", handle_ready},

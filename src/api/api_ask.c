@@ -204,6 +204,19 @@ void handle_transaction_list(struct http_request *request, void *arg)
     readers_ask(api->readers, job);
 }
 
+void handle_forward(struct http_request *request, void *arg)
+{
+    struct api *api = arg;
+    char body[96];
+
+    if (!may_change(request))
+        return;
+    snprintf(body, sizeof body, "{\"pending_transactions\":%llu}",
+             (unsigned long long)queue_status(api->options.view.queue).pending_transactions);
+    forward_order(api->options.view.forward);
+    http_respond(request, 202, NULL, slice_of(body));
+}
+
 void handle_live(struct http_request *request, void *arg)
 {
     (void)arg;

@@ -50,26 +50,39 @@ static void write_queue(const struct api_view *view, struct buf *out)
                queue.log.bytes_on_disk);
 }
 
+/* 0: null. */
+static void write_instant(struct buf *out, int64_t us)
+{
+    char when[CLOCK_TEXT_SIZE];
+
+    if (us == 0) {
+        buf_append_text(out, "null");
+        return;
+    }
+    clock_format(when, us);
+    json_write_string(out, slice_of(when));
+}
+
 static void write_store(const struct api_view *view, struct buf *out)
 {
     struct forward_status forward = {.store = FORWARD_DOWN};
-    char when[CLOCK_TEXT_SIZE];
 
     if (view->forward != NULL)
         forward = forward_status(view->forward);
     buf_append_text(out, ",\"store\":{\"kind\":");
     json_write_string(out, slice_of(view->store_kind));
-    buf_printf(out,
-               ",\"state\":\"%s\",\"last_error\":", forward.store == FORWARD_UP ? "up" : "down");
+    buf_printf(out, ",\"state\":\"%s\",\"last_error\":",
+               forward.store != FORWARD_UP ? "down"
+               : forward.waiting           ? "waiting"
+                                           : "up");
     json_write_string(out, forward.last_error[0] != '\0' ? slice_of(forward.last_error)
                                                          : (struct slice){0});
     buf_append_text(out, ",\"last_commit_at\":");
-    if (forward.last_commit_us != 0) {
-        clock_format(when, forward.last_commit_us);
-        json_write_string(out, slice_of(when));
-    } else {
-        buf_append_text(out, "null");
-    }
+    write_instant(out, forward.last_commit_us);
+    buf_append_text(out, ",\"forwarding\":");
+    json_write_string(out, forward.why != NULL ? slice_of(forward.why) : (struct slice){0});
+    buf_append_text(out, ",\"waiting_until\":");
+    write_instant(out, forward.waiting && forward.until_us != INT64_MAX ? forward.until_us : 0);
     buf_append_char(out, '}');
 }
 

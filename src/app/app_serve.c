@@ -91,6 +91,11 @@ static int check_options(struct engine *engine, struct err *err)
         return err_wrap(err, "PRODUCTS");
     if (auth_open(config->allowed_urns, &engine->auth, err) != 0)
         return err_wrap(err, "ALLOWED_URNS");
+    if (forward_check_window(config->forward_window, err) != 0)
+        return err_wrap(err, "FORWARD_WINDOW=%s", config->forward_window);
+    if (config->quiet_above < config->quiet_below)
+        return err_set(err, ERR_INVALID, "QUIET_ABOVE=%d: must not be less than QUIET_BELOW=%d",
+                       (int)config->quiet_above, (int)config->quiet_below);
     if (store_open(config->database_url, (int64_t)config->store_timeout, &store, err) != 0)
         return err_wrap(err, "DATABASE_URL");
     store_close(store);
@@ -164,6 +169,10 @@ static int start_forward(struct engine *engine, struct err *err)
         .users = engine->users,
         .store_url = config->database_url,
         .store_timeout_ms = (int64_t)config->store_timeout,
+        .window = config->forward_window,
+        .max_lag_ms = (int64_t)config->forward_max_lag,
+        .quiet_below = (unsigned)config->quiet_below,
+        .quiet_above = (unsigned)config->quiet_above,
         .batch_rows = config->forward_batch_rows,
         .batch_bytes = config->forward_batch_bytes,
         .batch_age_ms = (int64_t)config->forward_batch_age,

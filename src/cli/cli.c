@@ -19,6 +19,8 @@ static const struct command commands[] = {
      "the transaction log: list [--status uncompleted|successful|failed] [--limit N] [--after ID], "
      "show ID, retry ID|--all, discard ID",
      2, command_transactions},
+    {"forward", "--now", "forward what is queued, whatever FORWARD_WINDOW says", 0,
+     command_forward},
     {"migrate", "[--status]", "schema migrations of the store", 0, command_migrate},
     {"verify", "[DIR]", "offline check of the queue on disk", 1, command_verify},
     {"config", "[--markdown]", "every option: value, source, help", 0, command_config},
@@ -118,6 +120,8 @@ static int take_own_flags(struct cli *cli, const struct command *command)
         cli->status = "";
     if (command->run == command_status || command->run == command_transactions)
         cli->json = take_switch(cli, "--json");
+    if (command->run == command_forward)
+        cli->now = take_switch(cli, "--now");
     if (command->run == command_config)
         cli->markdown = take_switch(cli, "--markdown");
     return good ? 0 : cli_usage("%s: %s needs a value", command->name, cli->lacking);

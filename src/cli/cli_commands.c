@@ -69,6 +69,26 @@ int command_status(struct cli *cli)
     return code == 0 ? EXIT_DONE : cli_failed(&err);
 }
 
+int command_forward(struct cli *cli)
+{
+    struct source source;
+    struct buf json = {0};
+    struct err err;
+    int code;
+
+    if (!cli->now)
+        return cli_usage("forward: it takes --now");
+    code = source_open(cli, &source, &err);
+    if (code != 0)
+        return cli_failed(&err);
+    code = source_forward(&source, &json, &err);
+    if (code == 0)
+        show_fields(&json);
+    buf_free(&json);
+    source_close(&source);
+    return code == 0 ? EXIT_DONE : cli_failed(&err);
+}
+
 static int print_migrations(struct store *store, struct err *err)
 {
     struct store_migration list[64];

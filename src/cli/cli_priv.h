@@ -21,7 +21,7 @@ struct cli {
     /* Flags that are a command's own. */
     const char *urn, *ttl, *status, *limit, *after;
     const char *lacking; /* the flag whose value is missing */
-    bool json, markdown, all;
+    bool json, markdown, all, now;
 };
 
 struct command {
@@ -40,6 +40,7 @@ int command_serve(struct cli *cli);
 int command_token(struct cli *cli);
 int command_status(struct cli *cli);
 int command_transactions(struct cli *cli);
+int command_forward(struct cli *cli);
 int command_migrate(struct cli *cli);
 int command_verify(struct cli *cli);
 int command_config(struct cli *cli);
@@ -61,6 +62,8 @@ MUST_CHECK int source_retry(struct source *source, const char *id, struct buf *o
                             struct err *err);
 MUST_CHECK int source_discard(struct source *source, const char *id, struct buf *out,
                               struct err *err);
+/* ERR_UNAVAILABLE if no engine runs. */
+MUST_CHECK int source_forward(struct source *source, struct buf *out, struct err *err);
 
 /* cli_fetch.c: one request to the engine at `address`. Anything but a 2xx is an error with the
  * answer's `detail` as words. */

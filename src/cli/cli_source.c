@@ -142,3 +142,11 @@ int source_discard(struct source *source, const char *id, struct buf *out, struc
         return err->code;
     return get(source, "DELETE", path, out, err);
 }
+
+int source_forward(struct source *source, struct buf *out, struct err *err)
+{
+    if (!source->online)
+        return err_set(err, ERR_UNAVAILABLE, "no engine runs on %s, so nothing is forwarded",
+                       source->cli->config.data_dir);
+    return get(source, "POST", "/v1/forward", out, err);
+}

@@ -53,6 +53,10 @@ struct config {
     uint64_t commit_max_bytes; /* waiting for one group commit, per worker */
     uint64_t dedup_ids;        /* client ids remembered */
 
+    char *forward_window;     /* "always", "quiet", "HH:MM-HH:MM" */
+    uint64_t forward_max_lag; /* forward regardless of the window */
+    uint64_t quiet_below;     /* per cent of the recent peak */
+    uint64_t quiet_above;
     uint64_t forward_batch_rows;
     uint64_t forward_batch_bytes;
     uint64_t forward_batch_age;

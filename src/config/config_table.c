@@ -88,7 +88,16 @@ const struct config_option config_table[] = {
     {NULL, "DEDUP_IDS", INTEGER(dedup_ids, 0, 100000000), "1000000", NULL,
      "client ids remembered to recognise repeats"},
 
-    {"Forwarding", "FORWARD_BATCH_ROWS", INTEGER(forward_batch_rows, 1000, 10000000), "50000",
+    {"Forwarding", "FORWARD_WINDOW", STRING(forward_window, 1), "always", NULL,
+     "when to forward: always, HH:MM-HH:MM (daily, in the zone of TZ), or quiet: while few "
+     "transactions come in"},
+    {NULL, "FORWARD_MAX_LAG", DURATION(forward_max_lag, SECOND, 365 * DAY), "24h", NULL,
+     "once the oldest has waited so long, all goes that is there, whatever the window"},
+    {NULL, "QUIET_BELOW", INTEGER(quiet_below, 1, 100), "20", NULL,
+     "FORWARD_WINDOW=quiet begins to forward below this percentage of the recent peak"},
+    {NULL, "QUIET_ABOVE", INTEGER(quiet_above, 1, 100), "40", NULL,
+     "FORWARD_WINDOW=quiet stops above this percentage; not less than QUIET_BELOW"},
+    {NULL, "FORWARD_BATCH_ROWS", INTEGER(forward_batch_rows, 1000, 10000000), "50000",
      NULL, "datapoints written to the store at a time, at most"},
     /* The least bound holds the largest transaction, a little over 8 MiB, twice. */
     {NULL, "FORWARD_BATCH_BYTES", SIZE(forward_batch_bytes, 16 * MIB, GIB), "16MiB", NULL,

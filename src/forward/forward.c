@@ -12,6 +12,9 @@
 #include <stdlib.h>
 #include <time.h>
 
+#define QUIET_LEAST 1.0 /* transactions a second that are always quiet */
+#define PEAK_HALF_LIFE_US (INT64_C(86400) * 1000000) /* yesterday's peak counts half */
+
 bool forward_wait(struct forward *forward, pthread_cond_t *condition, int64_t timeout_ms)
 {
     struct timespec until;
@@ -68,13 +71,37 @@ static void order_stop(struct forward *forward, bool now)
     queue_wake(forward->options.queue);
 }
 
+int forward_check_window(const char *window, struct err *err)
+{
+    struct schedule schedule;
+
+    return schedule_parse(window, &schedule, err);
+}
+
+static int set_schedule(struct forward *forward, struct err *err)
+{
+    const struct forward_options *options = &forward->options;
+
+    forward->schedule = (struct schedule){
+        .max_lag_us = options->max_lag_ms * 1000,
+        .quiet_below = options->quiet_below,
+        .quiet_above = options->quiet_above > options->quiet_below ? options->quiet_above
+                                                                   : options->quiet_below,
+        .quiet_least = QUIET_LEAST,
+        .peak_half_life_us = PEAK_HALF_LIFE_US,
+    };
+    return schedule_parse(options->window, &forward->schedule, err);
+}
+
 int forward_start(const struct forward_options *options, struct forward **ret, struct err *err)
 {
     struct forward *forward = mem_zalloc(sizeof *forward);
     int code;
 
     forward->options = *options;
-    code = store_open(options->store_url, options->store_timeout_ms, &forward->store, err);
+    code = set_schedule(forward, err);
+    if (code == 0)
+        code = store_open(options->store_url, options->store_timeout_ms, &forward->store, err);
     if (code != 0) {
         free(forward);
         return code;
@@ -127,6 +154,14 @@ void forward_poke(struct forward *forward)
     forward->poked = true;
     pthread_mutex_unlock(&forward->lock);
     pthread_cond_signal(&forward->writer_wakes);
+}
+
+void forward_order(struct forward *forward)
+{
+    pthread_mutex_lock(&forward->lock);
+    forward->ordered = true;
+    pthread_mutex_unlock(&forward->lock);
+    pthread_cond_signal(&forward->loader_wakes);
 }
 
 struct forward_status forward_status(struct forward *forward)

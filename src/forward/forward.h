@@ -27,6 +27,9 @@ struct forward_options {
     struct users *users;
     const char *store_url;
     int64_t store_timeout_ms;
+    const char *window;                /* "always", "quiet", "HH:MM-HH:MM" */
+    int64_t max_lag_ms;                /* all goes once the oldest has waited for so long */
+    unsigned quiet_below, quiet_above; /* per cent of the recent peak of incoming transactions */
     uint64_t batch_rows;  /* a batch ends with the transaction that reaches this, ... */
     uint64_t batch_bytes; /* ... or this many encoded bytes, ... */
     int64_t batch_age_ms; /* ... or when its first transaction has waited so long */
@@ -34,7 +37,11 @@ struct forward_options {
     int64_t retry_max_ms; /* ... up to this, each less up to a half at random */
 };
 
-/* ERR_INVALID for a store URL that is none. Starts the threads; does not wait for the store. */
+/* What forward_start() would say of the window: 0, or ERR_INVALID. */
+MUST_CHECK int forward_check_window(const char *window, struct err *err);
+
+/* ERR_INVALID for a store URL or a window that is none. Starts the threads; does not wait for the
+ * store. */
 MUST_CHECK int forward_start(const struct forward_options *options, struct forward **ret,
                              struct err *err);
 
@@ -45,6 +52,9 @@ void forward_stop(struct forward *forward, int64_t timeout_ms);
 /* A failed transaction was marked for another try (ledger_retry): do it soon. Any thread. */
 void forward_poke(struct forward *forward);
 
+/* Forwards what is there now, whatever the window says. Any thread. */
+void forward_order(struct forward *forward);
+
 enum forward_store { FORWARD_DOWN, FORWARD_UP };
 
 struct forward_status {
@@ -52,6 +62,9 @@ struct forward_status {
     enum forward_store store; /* down until the first connection stands */
     char last_error[512];     /* "" if there was none yet */
     int64_t last_commit_us;   /* 0: none since the start */
+    bool waiting;             /* for the window, or for a quieter time */
+    const char *why;          /* it waits or goes: "outside the window"; static */
+    int64_t until_us;         /* while waiting: goes on then at the latest; INT64_MAX: not known */
     uint64_t ahead;           /* failed ones in the ledger that the cursor has not passed yet */
     uint64_t batches;         /* stored since the start */
     uint64_t rows;

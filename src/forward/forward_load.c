@@ -134,7 +134,7 @@ static bool load(struct forward *forward, struct slot *slot, struct queue_reader
             aged = true;
         } else {
             queue_wait(forward->options.queue, slot->end, IDLE_MS);
-            if (has_orders(forward))
+            if (has_orders(forward) || !loader_gate(forward))
                 return false;
         }
     }
@@ -196,7 +196,7 @@ void *loader_run(void *arg)
         store_batch_reset(slot->batch);
         slot->damaged_bytes = 0;
         slot->end = position;
-        loaded = load(forward, slot, reader);
+        loaded = loader_gate(forward) && load(forward, slot, reader);
         if (loaded)
             position = slot->end;
         hand_over(forward, slot, loaded);

@@ -8,6 +8,7 @@
 #define FORWARD_PRIV_H
 
 #include "forward/forward.h"
+#include "forward/forward_schedule.h"
 #include "forward/forward_step.h"
 
 #include "store/store.h"
@@ -43,7 +44,11 @@ struct forward {
     bool seek;                      /* the loader has to start over at seek_to */
     uint64_t seek_to;
     bool stopping, stop_now, writer_stopped, poked;
+    bool ordered; /* to forward what is there, whatever the window says */
     struct forward_status status;
+
+    struct schedule schedule;
+    struct schedule_memory memory; /* the loader's */
 
     pthread_t loader, writer;
 };
@@ -52,6 +57,10 @@ struct forward {
 void *loader_run(void *forward);
 /* Empties the slots and sends the loader to `position`. Writer only. */
 void loader_seek(struct forward *forward, uint64_t position);
+
+/* forward_gate.c: waits until it is time to forward. False if other orders came first. Loader
+ * only. */
+bool loader_gate(struct forward *forward);
 
 /* forward_write.c */
 void *writer_run(void *forward);

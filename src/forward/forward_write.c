@@ -329,19 +329,19 @@ static struct forward_event perform(struct writer *writer, enum forward_action a
 static bool done(struct writer *writer, enum forward_action action)
 {
     struct forward *forward = writer->forward;
-    bool stopping, now;
+    bool stopping, now, waiting;
 
     pthread_mutex_lock(&forward->lock);
     stopping = forward->stopping;
     now = forward->stop_now;
+    waiting = forward->status.waiting && forward->slots[forward->write_slot].state != SLOT_LOADED;
     pthread_mutex_unlock(&forward->lock);
     if (!stopping)
         return false;
     if (now || action == ACTION_WAIT)
         return true;
-    return action == ACTION_LOAD &&
-           queue_status(forward->options.queue).pending_transactions == 0 &&
-           ledger_counts(forward->options.ledger).retrying == 0;
+    return action == ACTION_LOAD && ledger_counts(forward->options.ledger).retrying == 0 &&
+           (waiting || queue_status(forward->options.queue).pending_transactions == 0);
 }
 
 void *writer_run(void *arg)

@@ -1,0 +1,69 @@
+/*
+ * The gate that the loader passes before it reads: open when the schedule says so.
+ *
+ * It looks again every second, for the rate of incoming transactions to be seen and for clocks
+ * that jump; an order, a seek and the end wake it at once. What has been loaded before the gate
+ * closes is still delivered.
+ */
+#include "forward/forward_priv.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum { LOOK_MS = 1000 };
+
+static struct schedule_verdict judge(struct forward *forward)
+{
+    struct queue *queue = forward->options.queue;
+    int64_t oldest_us = INT64_MAX;
+    struct err err;
+    bool ordered;
+
+    pthread_mutex_lock(&forward->lock);
+    ordered = forward->ordered;
+    forward->ordered = false;
+    pthread_mutex_unlock(&forward->lock);
+    if (forward->schedule.mode == SCHEDULE_QUIET)
+        schedule_sample(&forward->schedule, &forward->memory, queue_status(queue).accepted,
+                        clock_mono_us());
+    if (forward->schedule.mode != SCHEDULE_ALWAYS && queue_oldest(queue, &oldest_us, &err) != 0)
+        oldest_us = INT64_MAX; /* none waits; a disk that fails is the loader's to report */
+    return schedule_judge(&forward->schedule, &forward->memory, ordered, oldest_us,
+                          clock_wall_us());
+}
+
+static void note(struct forward *forward, const struct schedule_verdict *verdict)
+{
+    struct forward_status *status = &forward->status;
+    bool changed;
+
+    pthread_mutex_lock(&forward->lock);
+    changed = status->waiting == verdict->go;
+    status->waiting = !verdict->go;
+    status->why = schedule_words(verdict->reason);
+    status->until_us = verdict->until_us;
+    pthread_mutex_unlock(&forward->lock);
+    if (changed)
+        log_info("forward", "%s: %s", verdict->go ? "forwarding" : "waiting",
+                 schedule_words(verdict->reason));
+}
+
+bool loader_gate(struct forward *forward)
+{
+    bool orders = false;
+
+    for (;;) {
+        struct schedule_verdict verdict = judge(forward);
+
+        note(forward, &verdict);
+        if (verdict.go)
+            return true;
+        pthread_mutex_lock(&forward->lock);
+        if (!forward->stop_now && !forward->seek && !forward->ordered)
+            forward_wait(forward, &forward->loader_wakes, LOOK_MS);
+        orders = forward->stop_now || forward->seek;
+        pthread_mutex_unlock(&forward->lock);
+        if (orders)
+            return false;
+    }
+}
