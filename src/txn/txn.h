@@ -22,9 +22,10 @@ enum {
     TXN_MAX_VALUE = 8 * 1024, /* bytes */
     TXN_MAX_PENNKEY = 64,     /* bytes */
     TXN_MAX_CLIENT_ID = 64,   /* bytes */
+    TXN_MAX_SESSION = 512,    /* bytes */
     TXN_MAX_PRODUCT_NAME = 64,
     /* The longest encoding that txn_encode() can make. */
-    TXN_MAX_ENCODED = 64 + TXN_MAX_PENNKEY + TXN_MAX_CLIENT_ID +
+    TXN_MAX_ENCODED = 64 + TXN_MAX_PENNKEY + TXN_MAX_CLIENT_ID + TXN_MAX_SESSION +
                       TXN_MAX_DATAPOINTS * (TXN_MAX_KEY + TXN_MAX_VALUE + 6),
 };
 
@@ -36,6 +37,8 @@ struct txn_datapoint {
 struct txn {
     uint32_t product;       /* number in the product table */
     struct slice pennkey;   /* at == NULL: no user */
+    struct slice session;   /* whose user is yet to be asked for, only without a pennkey;
+                             * at == NULL: none. A secret: it is shown to nobody */
     struct slice client_id; /* the client's own `id`; at == NULL: none */
     int64_t timestamp_us;   /* when it happened, by the client */
     int64_t received_us;    /* when it arrived, by this engine's clock */

@@ -90,6 +90,14 @@ static int take_times(struct reader *reader, struct txn *txn)
     return 0;
 }
 
+/* Whose pennkey is known has no session. */
+static int take_session(struct reader *reader, unsigned char flags, struct slice *ret)
+{
+    if (flags & TXN_HAS_PENNKEY)
+        return corrupt(reader, "session");
+    return take_text(reader, 1, TXN_MAX_SESSION, ret, "session");
+}
+
 static int take_head(struct reader *reader, struct txn *txn)
 {
     unsigned char flags;
@@ -113,6 +121,8 @@ static int take_head(struct reader *reader, struct txn *txn)
         rc = take_text(reader, 0, TXN_MAX_PENNKEY, &txn->pennkey, "pennkey");
     if (rc == 0 && (flags & TXN_HAS_CLIENT_ID))
         rc = take_text(reader, 1, TXN_MAX_CLIENT_ID, &txn->client_id, "client id");
+    if (rc == 0 && (flags & TXN_HAS_SESSION))
+        rc = take_session(reader, flags, &txn->session);
     if (rc == 0)
         txn->product = (uint32_t)number;
     return rc;

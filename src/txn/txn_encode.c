@@ -38,7 +38,8 @@ static inline char *put_text(char *out, struct slice text)
 size_t txn_encoded_max(const struct txn *txn)
 {
     size_t bytes = TXN_FIXED_SIZE + TXN_RECEIVED_SIZE + 3 * (size_t)TXN_MAX_VARINT +
-                   2 * (size_t)TXN_LARGEST_LENGTH + txn->pennkey.len + txn->client_id.len;
+                   3 * (size_t)TXN_LARGEST_LENGTH + txn->pennkey.len + txn->client_id.len +
+                   txn->session.len;
 
     for (uint32_t i = 0; i < txn->count; i++)
         bytes += 2 * (size_t)TXN_LARGEST_LENGTH + txn->datapoints[i].key.len +
@@ -64,11 +65,14 @@ size_t txn_encode(const struct txn *txn, char *out)
 
     assert(txn->count >= 1 && txn->count <= TXN_MAX_DATAPOINTS);
     assert(txn->pennkey.len <= TXN_MAX_PENNKEY && txn->client_id.len <= TXN_MAX_CLIENT_ID);
+    assert(txn->session.at == NULL ||
+           (txn->session.len >= 1 && txn->session.len <= TXN_MAX_SESSION && !txn->pennkey.at));
     assert(txn->timestamp_us >= 0 && txn->timestamp_us < CLOCK_MAX_US);
     assert(txn->received_us >= 0 && txn->received_us < TXN_MAX_RECEIVED_US);
     *out++ = TXN_KIND;
     *out++ = (char)((txn->pennkey.at != NULL ? TXN_HAS_PENNKEY : 0) |
-                    (txn->client_id.at != NULL ? TXN_HAS_CLIENT_ID : 0));
+                    (txn->client_id.at != NULL ? TXN_HAS_CLIENT_ID : 0) |
+                    (txn->session.at != NULL ? TXN_HAS_SESSION : 0));
     out = put_varint(out, txn->product);
     memcpy(out, &received, sizeof received);
     out += sizeof received;
@@ -77,6 +81,8 @@ size_t txn_encode(const struct txn *txn, char *out)
         out = put_text(out, txn->pennkey);
     if (txn->client_id.at != NULL)
         out = put_text(out, txn->client_id);
+    if (txn->session.at != NULL)
+        out = put_text(out, txn->session);
     out = put_varint(out, txn->count);
     for (uint32_t i = 0; i < txn->count; i++)
         out = put_datapoint(out, &txn->datapoints[i]);

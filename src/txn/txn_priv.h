@@ -11,7 +11,8 @@ enum {
     TXN_KIND = 1, /* the first byte: transaction, first version */
     TXN_HAS_PENNKEY = 1,
     TXN_HAS_CLIENT_ID = 2,
-    TXN_ALL_FLAGS = TXN_HAS_PENNKEY | TXN_HAS_CLIENT_ID,
+    TXN_HAS_SESSION = 4,
+    TXN_ALL_FLAGS = TXN_HAS_PENNKEY | TXN_HAS_CLIENT_ID | TXN_HAS_SESSION,
     TXN_FIXED_SIZE = 2,     /* kind and flags */
     TXN_RECEIVED_SIZE = 8,  /* received_us, little-endian */
     TXN_MAX_VARINT = 10,    /* bytes of 64 bits in groups of 7 */

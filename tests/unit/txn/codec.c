@@ -31,6 +31,7 @@ static void assert_same(const struct txn *a, const struct txn *b)
     assert_int_equal(a->product, b->product);
     assert_slices_equal(a->pennkey, b->pennkey);
     assert_slices_equal(a->client_id, b->client_id);
+    assert_slices_equal(a->session, b->session);
     assert_true(a->timestamp_us == b->timestamp_us);
     assert_true(a->received_us == b->received_us);
     assert_int_equal(a->count, b->count);
@@ -84,6 +85,24 @@ static void every_field_survives_the_round_trip(void **state)
     assert_round_trip(&txn);
     txn.product = UINT32_MAX;
     assert_round_trip(&txn);
+    txn.pennkey = (struct slice){0};
+    txn.session = SLICE("f3a1");
+    assert_round_trip(&txn);
+    txn.client_id = SLICE("7d2c");
+    assert_round_trip(&txn);
+}
+
+static void the_head_alone_has_the_session(void **state)
+{
+    struct txn_datapoint datapoint = {SLICE("k"), SLICE("v")};
+    struct txn txn = {.session = SLICE("f3a1"), .count = 1, .datapoints = &datapoint};
+    char bytes[256];
+    struct txn head;
+    (void)state;
+
+    assert_int_equal(txn_decode_head((struct slice){bytes, txn_encode(&txn, bytes)}, &head, NULL),
+                     0);
+    assert_slices_equal(head.session, txn.session);
 }
 
 static void instants_survive_at_their_bounds(void **state)
@@ -116,16 +135,24 @@ static void the_largest_transaction_fits_its_bound(void **state)
     char *key = mem_alloc(TXN_MAX_KEY);
     char *value = mem_alloc(TXN_MAX_VALUE);
     char id[TXN_MAX_CLIENT_ID];
+    char session[TXN_MAX_SESSION];
     struct txn_datapoint *datapoints = mem_zalloc(TXN_MAX_DATAPOINTS * sizeof *datapoints);
     (void)state;
 
     memset(key, 'k', TXN_MAX_KEY);
     memset(value, 'v', TXN_MAX_VALUE);
     memset(id, 'i', sizeof id);
+    memset(session, 's', sizeof session);
     for (int i = 0; i < TXN_MAX_DATAPOINTS; i++)
         datapoints[i] = (struct txn_datapoint){{key, TXN_MAX_KEY}, {value, TXN_MAX_VALUE}};
     assert_round_trip(&(struct txn){.product = UINT32_MAX,
                                     .pennkey = {id, sizeof id},
+                                    .client_id = {id, sizeof id},
+                                    .received_us = INT64_C(253402300799999999),
+                                    .count = TXN_MAX_DATAPOINTS,
+                                    .datapoints = datapoints});
+    assert_round_trip(&(struct txn){.product = UINT32_MAX,
+                                    .session = {session, sizeof session},
                                     .client_id = {id, sizeof id},
                                     .received_us = INT64_C(253402300799999999),
                                     .count = TXN_MAX_DATAPOINTS,
@@ -156,6 +183,21 @@ static void the_bytes_are_those_of_the_drawing(void **state)
     assert_memory_equal(bytes, drawn, sizeof drawn);
 }
 
+/* Those of an encoder that knows no sessions, and as many again with one. */
+static void a_session_costs_the_others_nothing(void **state)
+{
+    struct txn_datapoint datapoint = {SLICE("k"), SLICE("v")};
+    struct txn txn = {.count = 1, .datapoints = &datapoint};
+    char bytes[256];
+    size_t without = txn_encode(&txn, bytes);
+    (void)state;
+
+    assert_memory_equal(bytes, "\1\0\0\0\0\0\0\0\0\0\0\0\1\1k\2v", without);
+    txn.session = SLICE("f3a1");
+    assert_int_equal(txn_encode(&txn, bytes), without + 5);
+    assert_memory_equal(bytes, "\1\4\0\0\0\0\0\0\0\0\0\0\4f3a1\1\1k\2v", without + 5);
+}
+
 static int decode(const void *bytes, size_t len)
 {
     char *exact = mem_alloc(len);
@@ -184,6 +226,20 @@ static void a_shortened_transaction_is_corrupt(void **state)
     assert_int_equal(txn_decode((struct slice){0}, &(struct txn){0}, decoded, NULL), ERR_CORRUPT);
 }
 
+static void a_shortened_transaction_with_a_session_is_corrupt(void **state)
+{
+    struct txn_datapoint datapoint = {SLICE("k"), SLICE("v")};
+    struct txn txn = {
+        .session = SLICE("f3a1"), .client_id = SLICE("7d2c"), .count = 1, .datapoints = &datapoint};
+    char bytes[256];
+    size_t whole = txn_encode(&txn, bytes);
+    (void)state;
+
+    assert_int_equal(decode(bytes, whole), 0);
+    for (size_t len = 0; len < whole; len++)
+        assert_int_equal(decode(bytes, len), ERR_CORRUPT);
+}
+
 static void a_byte_too_many_is_corrupt(void **state)
 {
     unsigned char bytes[sizeof drawn + 1] = {0};
@@ -202,7 +258,9 @@ static void one_wrong_byte_is_told_apart(void **state)
     } cases[] = {
         {0, 0, ERR_CORRUPT},     /* kind 0 */
         {0, 2, ERR_UNSUPPORTED}, /* a later kind */
-        {1, 4, ERR_UNSUPPORTED}, /* a later flag */
+        {1, 8, ERR_UNSUPPORTED}, /* a later flag */
+        {1, 9, ERR_UNSUPPORTED}, /* beside a known one */
+        {1, 5, ERR_CORRUPT},     /* both a pennkey and a session */
         {1, 0, ERR_CORRUPT},     /* the pennkey read as a count and keys */
         {2, 0x8a, ERR_CORRUPT},  /* the product runs into the time */
         {10, 0x7f, ERR_CORRUPT}, /* received beyond the calendar */
@@ -253,6 +311,9 @@ static void numbers_have_one_form_and_a_bound(void **state)
                      ERR_CORRUPT);
     assert_int_equal(decode_tail("\1\2\0", TAIL("\0\0\1\1k\0")), ERR_CORRUPT); /* empty id */
     assert_int_equal(decode_tail("\1\2\0", TAIL("\0\1i\1\1k\0")), 0);
+    assert_int_equal(decode_tail("\1\4\0", TAIL("\0\0\1\1k\0")), ERR_CORRUPT); /* empty session */
+    assert_int_equal(decode_tail("\1\4\0", TAIL("\0\1s\1\1k\0")), 0);
+    assert_int_equal(decode_tail("\1\5\0", TAIL("\0\1p\1s\1\1k\0")), ERR_CORRUPT); /* both */
 #undef TAIL
 }
 
@@ -269,6 +330,8 @@ static void lengths_over_their_bounds_are_corrupt(void **state)
         {"\1\1\0", "\0\x41", 2, 65, "\1\1k\0", 4, ERR_CORRUPT},
         {"\1\2\0", "\0\x40", 2, 64, "\1\1k\0", 4, 0},
         {"\1\2\0", "\0\x41", 2, 65, "\1\1k\0", 4, ERR_CORRUPT},
+        {"\1\4\0", "\0\x80\4", 3, 512, "\1\1k\0", 4, 0},
+        {"\1\4\0", "\0\x81\4", 3, 513, "\1\1k\0", 4, ERR_CORRUPT},
         {"\1\0\0", "\0\1\x80\2", 4, 256, "\0", 1, 0},
         {"\1\0\0", "\0\1\x81\2", 4, 257, "\0", 1, ERR_CORRUPT},
         {"\1\0\0", "\0\1\1k\x81\x40", 6, 8192, "", 0, 0},
@@ -310,6 +373,9 @@ int main(void)
         cmocka_unit_test(the_largest_transaction_fits_its_bound),
         cmocka_unit_test(the_bytes_are_those_of_the_drawing),
         cmocka_unit_test(a_shortened_transaction_is_corrupt),
+        cmocka_unit_test(the_head_alone_has_the_session),
+        cmocka_unit_test(a_session_costs_the_others_nothing),
+        cmocka_unit_test(a_shortened_transaction_with_a_session_is_corrupt),
         cmocka_unit_test(a_byte_too_many_is_corrupt),
         cmocka_unit_test(one_wrong_byte_is_told_apart),
         cmocka_unit_test(numbers_have_one_form_and_a_bound),
