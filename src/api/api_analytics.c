@@ -92,6 +92,7 @@ void handle_analytics(struct http_request *request, void *arg)
         respond_refused(loop, request, &err);
         return;
     }
+    charge(claims, txn.count);
     atomic_fetch_add_explicit(&loop->counters.accepted, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&loop->counters.datapoints, txn.count, memory_order_relaxed);
     waiter = waiter_take(loop, request);

@@ -28,7 +28,8 @@ bool check_caller(struct loop *loop, struct http_request *request, enum auth_sco
     switch (auth_check(loop->tokens, http_request_header(request, "authorization"), clock_wall_us(),
                        ret_claims, &err)) {
     case 0:
-        return ((*ret_claims)->scopes & scope) != 0 || refuse_scope(request, *ret_claims, scope);
+        return check_rate(loop, request, *ret_claims, scope) &&
+               (((*ret_claims)->scopes & scope) != 0 || refuse_scope(request, *ret_claims, scope));
     case ERR_DENIED:
         http_respond_error(request, 403, NULL, "%s", err.text);
         return false;

@@ -17,7 +17,7 @@ struct readings {
     struct forward_status forward;
     struct http_stats http;
     struct auth_stats tokens;
-    uint64_t accepted, rejected, datapoints, refused;
+    uint64_t accepted, rejected, datapoints, refused, limited_requests, limited_datapoints;
     double uptime;
     bool refusing;
 };
@@ -50,6 +50,11 @@ static const struct metric {
      FIELD(datapoints, READ_UINT)},
     {"requests_refused_total", "", "counter", "Requests answered with 503, since the start.",
      FIELD(refused, READ_UINT)},
+    {"requests_limited_total", "{limit=\"requests\"}", "counter",
+     "Requests answered with 429, by the limit that was reached, since the start.",
+     FIELD(limited_requests, READ_UINT)},
+    {"requests_limited_total", "{limit=\"datapoints\"}", NULL, NULL,
+     FIELD(limited_datapoints, READ_UINT)},
     {"queue_pending_transactions", "", "gauge", "Durable and not yet in the store.",
      FIELD(queue.pending_transactions, READ_UINT)},
     {"queue_pending_bytes", "", "gauge", "Bytes of log behind the cursor.",
@@ -131,6 +136,8 @@ static void take_readings(struct api *api, struct readings *readings)
         readings->rejected += counted(&loop->counters.rejected);
         readings->datapoints += counted(&loop->counters.datapoints);
         readings->refused += counted(&loop->counters.refused);
+        readings->limited_requests += counted(&loop->counters.limited_requests);
+        readings->limited_datapoints += counted(&loop->counters.limited_datapoints);
     }
 }
 

@@ -16,6 +16,7 @@ enum { MAX_LOOPS = 64, RETRY_AFTER_S = 2 };
 /* Counted on the loops, read by /metrics. */
 struct api_counters {
     atomic_uint_fast64_t accepted, rejected, datapoints, refused, body_bytes;
+    atomic_uint_fast64_t limited_requests, limited_datapoints;
 };
 
 struct waiter;
@@ -52,6 +53,11 @@ void waiter_give_back(struct waiter *waiter);
  * answered with a refusal. The claims hold until the loop's next check. */
 bool check_caller(struct loop *loop, struct http_request *request, enum auth_scope scope,
                   const struct auth_claims **ret_claims);
+/* api_rate.c: within its rates? False when the request has been answered with 429. */
+bool check_rate(struct loop *loop, struct http_request *request, const struct auth_claims *claims,
+                enum auth_scope scope);
+/* What was taken in of a request is counted against the caller's rate. */
+void charge(const struct auth_claims *claims, uint64_t datapoints);
 /* "PCR: may not be written by urn:pennlabs:clubs" as a fault of the field `product`. */
 void product_fault(struct loop *loop, const struct auth_claims *claims, uint32_t product,
                    struct ingest_fault *ret);

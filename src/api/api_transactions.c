@@ -193,7 +193,8 @@ void handle_transactions(struct http_request *request, void *arg)
     int code;
 
     (void)arg;
-    if (!check_caller(loop, request, AUTH_WRITE, &taking.claims) || !read_headers(request, &encoding, &shape))
+    if (!check_caller(loop, request, AUTH_WRITE, &taking.claims) ||
+        !read_headers(request, &encoding, &shape))
         return;
     taking.waiter = waiter_take(loop, request);
     code = ingest_many(loop->ingest, http_request_body(request), encoding, shape, clock_wall_us(),
@@ -203,6 +204,7 @@ void handle_transactions(struct http_request *request, void *arg)
         waiter_give_back(taking.waiter);
         return;
     }
+    charge(taking.claims, taking.datapoints + taking.waiter->rejections);
     atomic_fetch_add_explicit(&loop->counters.accepted, taking.accepted, memory_order_relaxed);
     atomic_fetch_add_explicit(&loop->counters.rejected, taking.waiter->rejections,
                               memory_order_relaxed);

@@ -77,6 +77,18 @@ static int check_listen(const struct config *config, struct err *err)
     }
 }
 
+static void use_limits(struct engine *engine)
+{
+    const struct config *config = engine->config;
+    const int64_t burst_us = (int64_t)config->rate_burst * 1000;
+    const struct rate_limits urns = {config->urn_requests_per_second,
+                                     config->urn_datapoints_per_second, burst_us};
+    const struct rate_limits keys = {config->key_requests_per_second,
+                                     config->key_datapoints_per_second, burst_us};
+
+    auth_use_limits(engine->auth, &urns, &keys, config->rate_meters);
+}
+
 /* What the option table cannot check, before anything is touched. */
 static int check_options(struct engine *engine, struct err *err)
 {
@@ -96,6 +108,7 @@ static int check_options(struct engine *engine, struct err *err)
     if (config->quiet_above < config->quiet_below)
         return err_set(err, ERR_INVALID, "QUIET_ABOVE=%d: must not be less than QUIET_BELOW=%d",
                        (int)config->quiet_above, (int)config->quiet_below);
+    use_limits(engine);
     if (store_open(config->database_url, (int64_t)config->store_timeout, &store, err) != 0)
         return err_wrap(err, "DATABASE_URL");
     store_close(store);

@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/slice.h"
+#include "rate/rate.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -47,6 +48,7 @@ struct auth_claims {
     size_t product_count;
     const char *const *origins; /* that it may come from; origin_count 0: any, or none */
     size_t origin_count;
+    struct rate_meter *meter; /* what it does a second is counted here; NULL: no limit */
 };
 
 /* May it write this product? (Its scopes are another question.) */
@@ -73,6 +75,11 @@ struct auth;
 MUST_CHECK int auth_open(const char *allowed_urns, struct auth **ret, struct err *err);
 void auth_close(struct auth *auth);
 
+/* What each URN and each API key may do a second, before the first cache is opened; at most
+ * `meters` of either kind are counted on their own. Without it nothing is limited. */
+void auth_use_limits(struct auth *auth, const struct rate_limits *urns,
+                     const struct rate_limits *keys, size_t meters);
+
 /* Puts a set of keys in force, from any thread; takes ownership. Cached tokens of the
  * set before are no longer valid from the next check on. */
 void auth_use_keys(struct auth *auth, struct auth_keys *keys);
@@ -93,7 +100,7 @@ struct auth_stats auth_cache_stats(const struct auth_cache *cache); /* any threa
  * Checks the value of an Authorization header (at == NULL: there was none).
  *   0            and *ret_claims (owned by the cache, until its next check)
  *   ERR_INVALID  no token, or not a good one: answer 401
- *   ERR_DENIED   a good one, whose subject may not: answer 403
+ *   ERR_DENIED   a good one, whose subject may not: answer 403; *ret_claims says who
  *   ERR_UNAVAILABLE  no set of keys was ever put in force: answer 503
  * The words never repeat the token.
  */

@@ -173,6 +173,8 @@ static int look_up(struct auth_cache *cache, struct slice text, const struct aut
     rc = auth_token_read(cache->keys, &cache->auth->urns, text, &token, err);
     if (rc != 0)
         return rc;
+    if (token.allowed)
+        token.claims.meter = rate_meter(cache->auth->urn_rates, token.claims.subject);
     if (cache->limit == 0) {
         cache->uncached = token;
         *ret = &cache->uncached;
@@ -220,9 +222,10 @@ static int check(struct auth_cache *cache, struct slice authorization, int64_t n
     if (cache->keys == NULL)
         return err_set(err, ERR_UNAVAILABLE, "the keys to check tokens with are not known yet");
     rc = look_up(cache, text, &token, err);
-    if (rc == 0)
-        rc = auth_token_judge(token, now_us, err);
-    if (rc == 0)
+    if (rc != 0)
+        return rc;
+    rc = auth_token_judge(token, now_us, err);
+    if (rc == 0 || rc == ERR_DENIED)
         *ret_claims = &token->claims;
     return rc;
 }

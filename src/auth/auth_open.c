@@ -45,11 +45,20 @@ void auth_close(struct auth *auth)
 {
     if (auth == NULL)
         return;
+    rate_close(auth->urn_rates);
+    rate_close(auth->key_rates);
     pthread_mutex_destroy(&auth->lock);
     auth_keys_free(auth->keys);
     EVP_MAC_free(auth->mac);
     auth_urns_free(&auth->urns);
     free(auth);
+}
+
+void auth_use_limits(struct auth *auth, const struct rate_limits *urns,
+                     const struct rate_limits *keys, size_t meters)
+{
+    auth->urn_rates = rate_open(urns, meters);
+    auth->key_rates = rate_open(keys, meters);
 }
 
 void auth_use_keys(struct auth *auth, struct auth_keys *keys)

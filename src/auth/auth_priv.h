@@ -80,6 +80,8 @@ struct auth {
     struct auth_urns urns;
     EVP_MAC *mac;
     unsigned char mac_key[16];
+    struct rate_table *urn_rates; /* NULL: no limits */
+    struct rate_table *key_rates;
     pthread_mutex_t lock;        /* keys; held for a few instructions */
     struct auth_keys *keys;      /* NULL: none yet */
     _Atomic uint64_t generation; /* counts the sets that were put in force */

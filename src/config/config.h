@@ -47,6 +47,13 @@ struct config {
 
     uint64_t pseudonymize; /* enum config_switch */
 
+    uint64_t key_requests_per_second; /* of each API key; 0: no limit */
+    uint64_t key_datapoints_per_second;
+    uint64_t urn_requests_per_second; /* of each subject of tokens */
+    uint64_t urn_datapoints_per_second;
+    uint64_t rate_burst;
+    uint64_t rate_meters; /* callers counted on their own */
+
     uint64_t durability; /* enum config_durability */
     uint64_t queue_max_bytes;
     uint64_t segment_bytes;

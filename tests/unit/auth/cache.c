@@ -253,6 +253,42 @@ static void a_change_of_keys_voids_what_was_cached(void **state)
     close_bench(&bench);
 }
 
+static void a_caller_keeps_its_meter_through_a_change_of_keys(void **state)
+{
+    const struct rate_limits urns = {.requests = 10, .burst_us = SECOND};
+    const struct rate_limits keys = {.burst_us = SECOND};
+    struct auth *auth;
+    struct auth_cache *one, *other;
+    struct buf token = make_token(first, 7, TEN_MINUTES);
+    struct buf later = make_token(first, 7, "\"exp\":1790000700");
+    struct buf stranger = make_token(first, 8, TEN_MINUTES);
+    const struct auth_claims *claims = NULL;
+    struct rate_meter *meter;
+
+    (void)state;
+    assert_int_equal(auth_open("urn:pennlabs:*", &auth, NULL), 0);
+    auth_use_limits(auth, &urns, &keys, 100);
+    auth_use_keys(auth, set_of(first));
+    one = auth_cache_open(auth, 10);
+    other = auth_cache_open(auth, 0);
+    assert_int_equal(auth_check(one, buf_slice(&token), NOW_US, &claims, NULL), 0);
+    meter = claims->meter;
+    assert_non_null(meter);
+    assert_int_equal(auth_check(other, buf_slice(&later), NOW_US, &claims, NULL), 0);
+    assert_ptr_equal(claims->meter, meter);
+    assert_int_equal(auth_check(one, buf_slice(&stranger), NOW_US, &claims, NULL), 0);
+    assert_ptr_not_equal(claims->meter, meter);
+    auth_use_keys(auth, set_of(first));
+    assert_int_equal(auth_check(one, buf_slice(&token), NOW_US, &claims, NULL), 0);
+    assert_ptr_equal(claims->meter, meter);
+    auth_cache_close(one);
+    auth_cache_close(other);
+    auth_close(auth);
+    buf_free(&token);
+    buf_free(&later);
+    buf_free(&stranger);
+}
+
 static void before_any_keys_nobody_is_blamed(void **state)
 {
     struct bench bench;
@@ -361,6 +397,7 @@ int main(void)
         cmocka_unit_test(sizes_of_zero_and_one_work),
         cmocka_unit_test(many_tokens_are_told_apart),
         cmocka_unit_test(a_change_of_keys_voids_what_was_cached),
+        cmocka_unit_test(a_caller_keeps_its_meter_through_a_change_of_keys),
         cmocka_unit_test(before_any_keys_nobody_is_blamed),
         cmocka_unit_test(keys_change_under_threads_that_check),
     };

@@ -1,0 +1,117 @@
+"""What a caller may do a second, and what connections and bodies may take."""
+
+import json
+
+import pytest
+from support.engine import a_transaction
+
+
+def limited(engine, what):
+    return engine.metrics()[f'labs_analytics_requests_limited_total{{limit="{what}"}}']
+
+
+def assert_limited(answer, what, rate):
+    assert answer.status_code == 429
+    assert answer.headers["Content-Type"] == "application/json"
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert f"{rate} {what} a second" in answer.json()["detail"]
+    assert answer.headers["Retry-After"] in answer.json()["detail"]
+
+
+def batch(engine, count, datapoints=10, **arguments):
+    body = [a_transaction(datapoints) for _ in range(count)]
+    return engine.post(body, path="/v1/transactions", **arguments)
+
+
+# -- requests and datapoints a second
+
+
+def test_requests_over_the_rate_are_refused_and_others_are_not(engines):
+    engine = engines(URN_REQUESTS_PER_SECOND=1, RATE_BURST="10s", WORKERS=2)
+    clubs = engine.token("urn:pennlabs:clubs")
+    answers = [engine.post(a_transaction(), token=clubs) for _ in range(40)]
+    refused = [answer for answer in answers if answer.status_code != 200]
+    accepted = len(answers) - len(refused)
+    assert 10 <= accepted < 40
+    assert refused
+    for answer in refused:
+        assert_limited(answer, "requests", 1)
+    assert limited(engine, "requests") == len(refused)
+    assert engine.post(a_transaction(), token=engine.token("urn:pennlabs:ohq")).status_code == 200
+
+
+def test_another_token_of_the_same_caller_has_no_rate_of_its_own(engines):
+    engine = engines(URN_REQUESTS_PER_SECOND=1, RATE_BURST="10s", TOKEN_CACHE=0)
+    tokens = [engine.token("urn:pennlabs:clubs", ttl=f"{n}h") for n in range(1, 5)]
+    answers = [engine.post(a_transaction(), token=tokens[n % 4]) for n in range(40)]
+    assert {answer.status_code for answer in answers} == {200, 429}
+
+
+def test_reading_counts_as_requests_too(engines):
+    engine = engines(URN_REQUESTS_PER_SECOND=1, RATE_BURST="5s")
+    answers = [engine.get("/v1/status") for _ in range(20)]
+    assert {answer.status_code for answer in answers} == {200, 429}
+    for path in ("/livez", "/readyz", "/metrics"):
+        assert engine.get(path, token=None).status_code == 200
+
+
+def test_who_waits_as_long_as_told_is_let_in_again(engines):
+    engine = engines(URN_REQUESTS_PER_SECOND=5, RATE_BURST="1s")
+    engine.wait_until(lambda: engine.post(a_transaction()).status_code == 429, what="a refusal")
+    answer = engine.wait_until(
+        lambda: next(filter(lambda a: a.status_code == 200, [engine.post(a_transaction())]), None),
+        what="to be let in again",
+    )
+    assert answer.json()["id"]
+
+
+def test_a_batch_over_the_rate_is_taken_once_and_then_paid_for(engines):
+    engine = engines(URN_DATAPOINTS_PER_SECOND=10, RATE_BURST="1s")
+    answer = batch(engine, 100)
+    assert answer.status_code == 202
+    assert answer.json()["accepted"] == 100
+    refused = batch(engine, 1)
+    assert_limited(refused, "datapoints", 10)
+    assert 80 <= int(refused.headers["Retry-After"]) <= 100
+    assert_limited(engine.post(a_transaction()), "datapoints", 10)
+    assert limited(engine, "datapoints") == 2
+    assert limited(engine, "requests") == 0
+    assert engine.get("/v1/status").status_code == 200  # reading brings no datapoints
+
+
+def test_single_transactions_pay_for_their_datapoints(engines):
+    engine = engines(URN_DATAPOINTS_PER_SECOND=1, RATE_BURST="100s")
+    answers = [engine.post(a_transaction(datapoints=60)).status_code for _ in range(4)]
+    assert answers == [200, 200, 429, 429]
+
+
+def test_a_transaction_that_is_rejected_costs_one(engines):
+    engine = engines(URN_DATAPOINTS_PER_SECOND=1, RATE_BURST="100s")
+    body = json.dumps([{"product": "NONE"}] * 200)
+    assert engine.post(body, path="/v1/transactions").status_code == 202
+    assert_limited(batch(engine, 1), "datapoints", 1)
+
+
+def test_without_a_limit_nothing_is_refused(shared):
+    assert {shared.get("/v1/status").status_code for _ in range(50)} == {200}
+
+
+def test_callers_beyond_the_bound_share_one_rate(engines):
+    engine = engines(URN_REQUESTS_PER_SECOND=1, RATE_BURST="20s", RATE_METERS=1)
+    tokens = [engine.token(f"urn:pennlabs:{name}") for name in ("one", "two", "three")]
+    for token in tokens:
+        assert engine.post(a_transaction(), token=token).status_code == 200
+    statuses = [engine.post(a_transaction(), token=tokens[1]).status_code for _ in range(40)]
+    assert 429 in statuses
+    assert engine.post(a_transaction(), token=tokens[2]).status_code == 429
+    assert engine.post(a_transaction(), token=tokens[0]).status_code == 200
+
+
+@pytest.mark.parametrize("limit", ["URN_REQUESTS_PER_SECOND", "URN_DATAPOINTS_PER_SECOND"])
+def test_a_limit_holds_for_every_form_of_writing(engines, limit):
+    engine = engines(**{limit: 1, "RATE_BURST": "5s"})
+    for path in ("/analytics", "/analytics/", "/v1/transactions"):
+        engine.wait_until(
+            lambda path=path: engine.post(a_transaction(), path=path).status_code == 429,
+            what="a refusal",
+        )
