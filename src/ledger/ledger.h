@@ -8,9 +8,9 @@
  * store has taken or refused it again; it counts as uncompleted.
  *
  * Errors: ERR_NOT_FOUND, ERR_FULL (no space; passes), ERR_IO, ERR_CORRUPT. After any error
- * nothing of the call is visible. Once a sync has failed, every write is refused with ERR_IO
- * until the file is opened anew: what the kernel dropped cannot be known before, and the
- * write whose sync failed may then be there.
+ * nothing of the call is visible. After a failed sync all of the file is written anew before the
+ * next write, since what the kernel dropped cannot be known; until that works, writes are refused
+ * with ERR_IO.
  */
 #ifndef LEDGER_LEDGER_H
 #define LEDGER_LEDGER_H

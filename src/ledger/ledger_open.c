@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define VERSION 1
@@ -80,7 +81,7 @@ static int check_version(struct ledger *ledger, bool *ret_new, struct err *err)
 }
 
 /* After a commit left so many pages in the write-ahead file. A checkpoint that fails is tried
- * again after the next commit, except that a failed sync ends all writing (ledger_run.c). */
+ * again after the next commit; after a failed sync the file is mended (ledger_mend.c). */
 static int checkpoint(void *arg, sqlite3 *db, const char *name, int pages)
 {
     struct ledger *ledger = arg;
@@ -192,24 +193,57 @@ static void make_private(const char *path)
         close(file);
 }
 
-static int connect_file(struct ledger *ledger, const char *path, struct err *err)
+static int open_file(struct ledger *ledger)
 {
     int code;
 
-    make_private(path);
+    make_private(ledger->path);
     errno = 0;
-    code = sqlite3_open_v2(path, &ledger->db,
+    code = sqlite3_open_v2(ledger->path, &ledger->db,
                            SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
     ledger->system = errno;
     if (ledger->db == NULL)
-        return err_set(err, ERR_FULL, "ledger: open: out of memory");
+        return SQLITE_NOMEM;
     sqlite3_extended_result_codes(ledger->db, 1);
+    sqlite3_busy_timeout(ledger->db, BUSY_MS);
+    return code;
+}
+
+static int connect_file(struct ledger *ledger, struct err *err)
+{
+    int code = open_file(ledger);
+
     if (code != SQLITE_OK)
         return ledger_fault(ledger, code, err, "open");
     if (sqlite3_db_readonly(ledger->db, "main") == 1)
         return err_set(err, ERR_IO, "ledger: open: the file may not be written");
-    sqlite3_busy_timeout(ledger->db, BUSY_MS);
     return 0;
+}
+
+int ledger_connect(struct ledger *ledger)
+{
+    int code = open_file(ledger);
+
+    if (code == SQLITE_OK)
+        code = configure(ledger);
+    if (code == SQLITE_OK)
+        code = ledger_prepare(ledger);
+    if (code != SQLITE_OK)
+        ledger_disconnect(ledger);
+    return code;
+}
+
+void ledger_disconnect(struct ledger *ledger)
+{
+    for (int i = 0; i < LEDGER_STATEMENTS; i++) {
+        sqlite3_finalize(ledger->statements[i]);
+        ledger->statements[i] = NULL;
+    }
+    /* Copying what the disk may have lost into the main file would make it worse. */
+    if (ledger->broken && ledger->db != NULL)
+        sqlite3_db_config(ledger->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    sqlite3_close(ledger->db);
+    ledger->db = NULL;
 }
 
 int ledger_open(const char *path, uint64_t deliveries_kept, struct ledger **ret, struct err *err)
@@ -222,7 +256,17 @@ int ledger_open(const char *path, uint64_t deliveries_kept, struct ledger **ret,
     pthread_mutex_init(&ledger->lock, NULL);
     pthread_mutex_init(&ledger->counts_lock, NULL);
     ledger->deliveries_kept = ledger_key(deliveries_kept);
-    if (connect_file(ledger, path, &words) != 0 || inspect(ledger, &is_new, &words) != 0)
+    if (strlen(path) >= sizeof ledger->path) {
+        err_set(&words, ERR_INVALID, "ledger: the path is too long");
+        goto close;
+    }
+    strcpy(ledger->path, path);
+    code = ledger_finish_mending(ledger);
+    if (code != SQLITE_OK) {
+        ledger_fault(ledger, code, &words, "end the mending");
+        goto close;
+    }
+    if (connect_file(ledger, &words) != 0 || inspect(ledger, &is_new, &words) != 0)
         goto close;
     code = configure(ledger);
     if (code != SQLITE_OK) {
@@ -243,12 +287,7 @@ void ledger_close(struct ledger *ledger)
 {
     if (ledger == NULL)
         return;
-    for (int i = 0; i < LEDGER_STATEMENTS; i++)
-        sqlite3_finalize(ledger->statements[i]);
-    /* Copying what the disk may have lost into the main file would make it worse. */
-    if (ledger->broken)
-        sqlite3_db_config(ledger->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    sqlite3_close(ledger->db);
+    ledger_disconnect(ledger);
     pthread_mutex_destroy(&ledger->counts_lock);
     pthread_mutex_destroy(&ledger->lock);
     free(ledger);

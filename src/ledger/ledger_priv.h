@@ -42,12 +42,16 @@ enum ledger_statement {
  * the process, and is on disk at the latest with the next durable one. */
 enum ledger_sync { LEDGER_SOFT, LEDGER_DURABLE };
 
+#define LEDGER_PATH_SIZE 4224
+
 struct ledger {
     pthread_mutex_t lock; /* over all of this but the counts */
-    sqlite3 *db;
+    char path[LEDGER_PATH_SIZE - 64];
+    sqlite3 *db; /* NULL: a file that was mended could not be opened again yet */
     sqlite3_stmt *statements[LEDGER_STATEMENTS];
     enum ledger_sync sync; /* in force on the connection */
-    bool broken;           /* a sync has failed: nothing is written any more */
+    bool broken;           /* a sync has failed: nothing is written before it is mended */
+    int64_t mended_us;     /* when mending was last tried (monotonic); 0: not since it worked */
     int system;            /* errno of the last call of SQLite, which forgets it itself */
     uint64_t cursor;
     int64_t next_delivery;
@@ -68,6 +72,16 @@ MUST_CHECK int ledger_exec(struct ledger *ledger, const char *text);
 
 /* Prepares the statements. The connection has its tables. */
 MUST_CHECK int ledger_prepare(struct ledger *ledger);
+
+/* ledger_open.c: opens the file, configures it and prepares the statements; for one that is a
+ * ledger. And the reverse. SQLite's codes. */
+MUST_CHECK int ledger_connect(struct ledger *ledger);
+void ledger_disconnect(struct ledger *ledger);
+
+/* ledger_mend.c: writes everything anew after a failed sync, at most once a second; lock held.
+ * And at open: ends what a crash interrupted. */
+MUST_CHECK int ledger_mend(struct ledger *ledger);
+MUST_CHECK int ledger_finish_mending(struct ledger *ledger);
 
 /* The statement, for binding. */
 sqlite3_stmt *ledger_statement(struct ledger *ledger, enum ledger_statement which);

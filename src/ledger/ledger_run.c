@@ -8,8 +8,8 @@
  *
  * A failed sync does not pass: the kernel may have dropped the unwritten pages and report
  * success the next time, and frames behind a hole in the write-ahead file are lost with it.
- * From then on nothing is written through this handle; opening the file anew starts from
- * what is really there, since recovery checks the checksum of every frame.
+ * So nothing more is written to these files: the next write begins by writing all of it anew
+ * (ledger_mend.c), and fails as long as that does.
  */
 #include "ledger/ledger_priv.h"
 
@@ -158,8 +158,8 @@ int ledger_begin(struct ledger *ledger, enum ledger_sync sync)
 {
     int code;
 
-    if (ledger->broken)
-        return SQLITE_IOERR_FSYNC;
+    if (ledger->broken && (code = ledger_mend(ledger)) != SQLITE_OK)
+        return code;
     code = use_sync(ledger, sync);
     if (code == SQLITE_OK)
         code = ledger_run(ledger, LEDGER_BEGIN);
@@ -179,7 +179,7 @@ static int fault(struct ledger *ledger, int code, struct err *err, const char *f
 {
     char words[160];
     int system = ledger->system;
-    const char *text = sqlite3_errmsg(ledger->db);
+    const char *text = ledger->db != NULL ? sqlite3_errmsg(ledger->db) : sqlite3_errstr(code);
     bool was_broken = ledger->broken;
 
     vsnprintf(words, sizeof words, fmt, args);
@@ -193,7 +193,7 @@ static int fault(struct ledger *ledger, int code, struct err *err, const char *f
         ledger->broken = true;
     if (was_broken)
         return err_set(err, ERR_IO,
-                       "ledger: %s: an earlier sync to disk failed; check the disk and restart",
+                       "ledger: %s: a sync to disk failed, and writing all of it anew does so too",
                        words);
     if ((code & 0xff) == SQLITE_IOERR && system != 0)
         return err_set(err, ERR_IO, "ledger: %s: %s: %s", words, text, strerror(system));
@@ -217,7 +217,7 @@ static void roll_back(struct ledger *ledger)
 {
     sqlite3_stmt *statement = ledger->statements[LEDGER_ROLLBACK];
 
-    if (sqlite3_get_autocommit(ledger->db))
+    if (ledger->db == NULL || sqlite3_get_autocommit(ledger->db))
         return;
     sqlite3_step(statement);
     rest(statement);
