@@ -5,6 +5,7 @@ engine     one that runs, on the embedded store
 shared     one that runs for many tests, which neither stop it nor count on its totals
 postgres   a running PostgreSQL with one empty database: postgres.url()
 proxies    makes misbehaving proxies: proxies(port)
+providers  makes stand-ins of the identity provider: providers(), providers(tls=True)
 proxy      one in front of PostgreSQL; postgres.url(port=proxy.port) leads through it
 store_url  a test that takes it runs twice: on SQLite and on PostgreSQL
 scale      LABS_SCALE, 1 unless set: how much longer `make stress` makes a long test
@@ -17,6 +18,7 @@ import pytest
 from support.engine import Engine
 from support.paths import BINARY
 from support.postgres import Postgres
+from support.provider import Provider
 from support.proxy import Proxy
 
 
@@ -58,7 +60,7 @@ def _engines_in(folder):
 
 
 @pytest.fixture
-def engines(tmp_path, proxies):  # proxies: closed only after the engines have stopped
+def engines(tmp_path, proxies, providers):  # these two: closed only after the engines have stopped
     with _engines_in(tmp_path) as make:
         yield make
 
@@ -85,6 +87,19 @@ def proxies():
     yield make
     for proxy in made:
         proxy.close()
+
+
+@pytest.fixture
+def providers(tmp_path):
+    made = []
+
+    def make(*keys, **arguments):
+        made.append(Provider(*keys, folder=tmp_path, **arguments))
+        return made[-1]
+
+    yield make
+    for provider in made:
+        provider.close()
 
 
 @pytest.fixture
