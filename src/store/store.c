@@ -228,6 +228,45 @@ int store_find(struct store *store, const char *id, struct store_found *ret, str
     return error != 0 ? error : store->ops->find(store, id, ret, err);
 }
 
+static int change(struct store *store, const struct store_change *what, unsigned rows,
+                  struct store_walk *walk, uint64_t *ret_rows, struct err *err)
+{
+    int error = store_begin(store, err);
+
+    assert(rows > 0 && !walk->ended);
+    return error != 0 ? error : store->ops->change(store, what, rows, walk, ret_rows, err);
+}
+
+int store_forget(struct store *store, const struct store_forgetting *what, unsigned rows,
+                 struct store_walk *walk, uint64_t *ret_rows, struct err *err)
+{
+    char before[TXN_ID_SIZE];
+    char received[CLOCK_TEXT_SIZE];
+    struct store_change erase_or_not = {
+        .kind = what->erase ? STORE_ERASE : STORE_ANONYMISE,
+        .values = {what->user, what->alias.at != NULL ? what->alias : what->user},
+        .count = 4,
+    };
+
+    txn_id_format(before, what->node, what->position);
+    clock_format(received, what->received_us);
+    erase_or_not.values[2] = slice_of(before);
+    erase_or_not.values[3] = slice_of(received);
+    return change(store, &erase_or_not, rows, walk, ret_rows, err);
+}
+
+int store_expire(struct store *store, int64_t before_us, unsigned rows, struct store_walk *walk,
+                 uint64_t *ret_rows, struct err *err)
+{
+    char before[CLOCK_TEXT_SIZE];
+
+    clock_format(before, before_us);
+    return change(
+        store,
+        &(struct store_change){.kind = STORE_EXPIRE, .values = {slice_of(before)}, .count = 1},
+        rows, walk, ret_rows, err);
+}
+
 void store_copy_text(char *out, size_t size, struct slice text)
 {
     size_t len = text.len < size ? text.len : size - 1;

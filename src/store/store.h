@@ -111,4 +111,34 @@ struct store_found {
 MUST_CHECK int store_find(struct store *store, const char *id, struct store_found *ret,
                           struct err *err);
 
+/*
+ * A walk over all rows in the order of their ids, some at a time: each step is a database
+ * transaction of its own that looks at no more than `rows` of them, so that whoever writes never
+ * waits for long. Begins as {0}; ended once nothing is left. After an error the same step
+ * can be taken again. Rows that are stored while it goes on may be met or not.
+ */
+struct store_walk {
+    int64_t after; /* the highest id that is done */
+    bool ended;
+};
+
+/* What a user is to be forgotten in: rows of the transactions of `node` before `position`, and
+ * of those that other nodes received before `received_us`. */
+struct store_forgetting {
+    struct slice user;
+    struct slice alias; /* another name of the same user; at == NULL: none */
+    bool erase;         /* the rows go; else their pennkey becomes null */
+    const char *node;
+    uint64_t position;
+    int64_t received_us;
+};
+
+/* One step of forgetting; *ret_rows are the rows that it changed or deleted. */
+MUST_CHECK int store_forget(struct store *store, const struct store_forgetting *what, unsigned rows,
+                            struct store_walk *walk, uint64_t *ret_rows, struct err *err);
+
+/* One step of deleting all rows whose timestamp is before `before_us`; else the same. */
+MUST_CHECK int store_expire(struct store *store, int64_t before_us, unsigned rows,
+                            struct store_walk *walk, uint64_t *ret_rows, struct err *err);
+
 #endif

@@ -57,6 +57,18 @@ struct store_batch {
     size_t room;
 };
 
+/* What is done to the rows of a step, and to which of them; all as text. */
+enum store_change_kind { STORE_ANONYMISE, STORE_ERASE, STORE_EXPIRE, STORE_CHANGES };
+enum { STORE_CHANGE_VALUES = 4 };
+
+struct store_change {
+    enum store_change_kind kind;
+    /* Of EXPIRE: an instant. Else: user, alias, the id that a node's transactions are before,
+     * and the instant that those of other nodes were received before. */
+    struct slice values[STORE_CHANGE_VALUES];
+    int count;
+};
+
 struct store_ops {
     const char *kind;
     const struct store_scripts *scripts;
@@ -84,6 +96,11 @@ struct store_ops {
     int (*put)(struct store *store, const struct store_batch *batch, size_t index, const char *node,
                struct err *err);
     int (*find)(struct store *store, const char *id, struct store_found *ret, struct err *err);
+
+    /* One step: finds the id that ends it and whether it is the last one, then changes the
+     * rows up to there that `what` describes. */
+    int (*change)(struct store *store, const struct store_change *what, unsigned rows,
+                  struct store_walk *walk, uint64_t *ret_rows, struct err *err);
 };
 
 extern const struct store_ops store_postgres;

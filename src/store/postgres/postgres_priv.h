@@ -1,7 +1,7 @@
 /*
  * The PostgreSQL store, in parts: connect.c makes a connection, talk.c waits for it, error.c
  * puts words and codes on what it answers, encode.c writes binary COPY rows, and write.c,
- * read.c and schema.c are the operations.
+ * read.c, change.c and schema.c are the operations.
  *
  * libpq is used without blocking: every wait is a poll() on the socket, the wake descriptor
  * and the deadline, all in talk.c. A connection that lost its place in the protocol (a time
@@ -100,6 +100,10 @@ int store_pg_cursor(struct store *store, const char *node, uint64_t *ret_positio
 int store_pg_cursor_create(struct store *store, const char *node, uint64_t position,
                            struct err *err);
 int store_pg_find(struct store *store, const char *id, struct store_found *ret, struct err *err);
+
+/* change.c */
+int store_pg_change(struct store *store, const struct store_change *what, unsigned rows,
+                    struct store_walk *walk, uint64_t *ret_rows, struct err *err);
 
 /* schema.c */
 int store_pg_schema_read(struct store *store, struct buf *applied, struct err *err);

@@ -113,4 +113,5 @@ const struct store_ops store_postgres = {
     .write = store_pg_write,
     .put = store_pg_put,
     .find = store_pg_find,
+    .change = store_pg_change,
 };

@@ -25,6 +25,7 @@ enum {
 
 #define SETTINGS                                                                                   \
     "PRAGMA synchronous = FULL;"                                                                   \
+    "PRAGMA secure_delete = ON;"           /* what is deleted is overwritten */                    \
     "PRAGMA cache_size = -16384;"          /* KiB */                                               \
     "PRAGMA journal_size_limit = 67108864" /* bytes */
 

@@ -113,4 +113,5 @@ const struct store_ops store_sqlite = {
     .write = store_sqlite_write,
     .put = store_sqlite_put,
     .find = store_sqlite_find,
+    .change = store_sqlite_change,
 };

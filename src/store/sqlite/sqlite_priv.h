@@ -1,7 +1,7 @@
 /*
  * The SQLite store, in parts: connect.c opens the file and keeps to the time limit, error.c
  * puts codes and words on what SQLite answers, statement.c keeps prepared statements,
- * encode.c packs a batch's rows, and write.c, read.c and schema.c are the operations.
+ * encode.c packs a batch's rows, and write.c, read.c, change.c and schema.c are the operations.
  *
  * The file is in WAL mode with synchronous=FULL: a COMMIT that returned is on the disk. SQLite
  * works on the caller's thread; its busy and progress handlers look at the deadline and at the
@@ -23,6 +23,10 @@ enum store_sqlite_statement {
     STATEMENT_CURSOR_CREATE,
     STATEMENT_KNOWN,
     STATEMENT_FIND,
+    STATEMENT_STEP,
+    STATEMENT_ANONYMISE,
+    STATEMENT_ERASE,
+    STATEMENT_EXPIRE,
     STATEMENT_HAS_MIGRATIONS,
     STATEMENT_MIGRATIONS,
     STATEMENT_MIGRATED,
@@ -116,6 +120,10 @@ int store_sqlite_cursor_create(struct store *store, const char *node, uint64_t p
                                struct err *err);
 int store_sqlite_find(struct store *store, const char *id, struct store_found *ret,
                       struct err *err);
+
+/* change.c */
+int store_sqlite_change(struct store *store, const struct store_change *what, unsigned rows,
+                        struct store_walk *walk, uint64_t *ret_rows, struct err *err);
 
 /* schema.c */
 int store_sqlite_schema_read(struct store *store, struct buf *applied, struct err *err);

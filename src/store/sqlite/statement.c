@@ -19,6 +19,12 @@
 
 static_assert(STORE_SQLITE_ROWS == 32, "INSERT_MANY has this many rows");
 
+/* The rows of a step (?1 exclusive to ?2) that belong to a user. */
+#define OF_USER                                                                                    \
+    " WHERE id > ?1 AND id <= ?2 AND pennkey IN (?3, ?4)"                                          \
+    " AND CASE WHEN substr(transaction_id, 1, 8) = substr(?5, 1, 8) THEN transaction_id < ?5"      \
+    " ELSE received_at < ?6 END"
+
 static const char *const texts[STATEMENT_COUNT] = {
     [STATEMENT_INSERT_MANY] = INSERT ROWS_16 "," ROWS_16,
     [STATEMENT_INSERT_ONE] = INSERT ROW,
@@ -30,6 +36,11 @@ static const char *const texts[STATEMENT_COUNT] = {
     [STATEMENT_KNOWN] = "SELECT 1 FROM event WHERE transaction_id = ?1 LIMIT 1",
     [STATEMENT_FIND] = "SELECT product, pennkey, timestamp, received_at, count(*)"
                        " FROM event WHERE transaction_id = ?1",
+    [STATEMENT_STEP] = "SELECT max(id), count(*)"
+                       " FROM (SELECT id FROM event WHERE id > ?1 ORDER BY id LIMIT ?2)",
+    [STATEMENT_ANONYMISE] = "UPDATE event SET pennkey = NULL" OF_USER,
+    [STATEMENT_ERASE] = "DELETE FROM event" OF_USER,
+    [STATEMENT_EXPIRE] = "DELETE FROM event WHERE id > ?1 AND id <= ?2 AND timestamp < ?3",
     [STATEMENT_HAS_MIGRATIONS] = "SELECT 1 FROM sqlite_master"
                                  " WHERE type = 'table' AND name = 'schema_migration'",
     [STATEMENT_MIGRATIONS] = "SELECT version, applied_at FROM schema_migration",

@@ -43,6 +43,7 @@ struct kind {
     char *(*ask)(struct place *place, const char *sql);
     /* Takes a lock that keeps writers out, and gives it back. */
     void *(*lock)(struct place *place);
+    void *(*lock_events)(struct place *place); /* the same for whoever changes events */
     void (*unlock)(void *lock);
     const char *refuse_sql;     /* makes the table refuse the value 'refuse me' */
     const char *timestamp_sql;  /* the column as clock_format() has it */
@@ -67,14 +68,24 @@ static char *postgres_ask(struct place *place, const char *sql)
     return test_postgres_ask(place->name, sql);
 }
 
-static void *postgres_lock(struct place *place)
+static void *postgres_lock_by(struct place *place, const char *sql)
 {
     PGconn *connection = PQconnectdb(place->url);
-    PGresult *result = PQexec(connection, "BEGIN; LOCK TABLE forward_cursor");
+    PGresult *result = PQexec(connection, sql);
 
     assert_int_equal(PQresultStatus(result), PGRES_COMMAND_OK);
     PQclear(result);
     return connection;
+}
+
+static void *postgres_lock(struct place *place)
+{
+    return postgres_lock_by(place, "BEGIN; LOCK TABLE forward_cursor");
+}
+
+static void *postgres_lock_events(struct place *place)
+{
+    return postgres_lock_by(place, "BEGIN; LOCK TABLE event");
 }
 
 static void postgres_unlock(void *lock)
@@ -155,6 +166,7 @@ static const struct kind kinds[] = {
         .drop = postgres_drop,
         .ask = postgres_ask,
         .lock = postgres_lock,
+        .lock_events = postgres_lock_events,
         .unlock = postgres_unlock,
         .refuse_sql = "ALTER TABLE event ADD CHECK (value <> 'refuse me')",
         .timestamp_sql =
@@ -168,6 +180,7 @@ static const struct kind kinds[] = {
         .drop = sqlite_drop,
         .ask = sqlite_ask,
         .lock = sqlite_lock,
+        .lock_events = sqlite_lock,
         .unlock = sqlite_unlock,
         .refuse_sql = "CREATE TRIGGER refuse BEFORE INSERT ON event WHEN NEW.value = 'refuse me'"
                       " BEGIN SELECT RAISE(ABORT, 'value is refused'); END",
@@ -901,6 +914,185 @@ static void writers_at_once_store_everything_once(void **state)
     assert_cursor(place, 140);
 }
 
+/* Forgetting and expiring */
+
+/* Stores one transaction of one datapoint; the cursor stands at `position` and moves behind it. */
+static void store_one(struct place *place, const char *node, uint64_t position, const char *user,
+                      int64_t timestamp_us)
+{
+    const struct txn_datapoint datapoint = {SLICE("k"), SLICE("v")};
+    struct store_batch *batch = store_batch_open(place->store);
+    struct txn txn = {.pennkey = slice_of(user),
+                      .timestamp_us = timestamp_us,
+                      .received_us = timestamp_us,
+                      .count = 1,
+                      .datapoints = &datapoint};
+    char id[TXN_ID_SIZE];
+
+    txn_id_format(id, node, position);
+    store_batch_add(batch, id, "CLUBS", &txn);
+    assert_ok(place,
+              store_write(place->store, batch, 0, 1, node, position, position + 1, &place->err));
+    store_batch_close(batch);
+}
+
+/* Takes steps of `rows` until the end; gives the rows changed and, if asked, the steps. */
+static uint64_t forget(struct place *place, const struct store_forgetting *what, unsigned rows,
+                       unsigned *ret_steps)
+{
+    struct store_walk walk = {0};
+    uint64_t sum = 0;
+    unsigned steps = 0;
+
+    for (; !walk.ended; steps++) {
+        uint64_t changed = 99;
+
+        assert_ok(place, store_forget(place->store, what, rows, &walk, &changed, &place->err));
+        assert_true(changed <= rows);
+        sum += changed;
+    }
+    if (ret_steps != NULL)
+        *ret_steps = steps;
+    return sum;
+}
+
+static struct store_forgetting everything_of(const char *user)
+{
+    return (struct store_forgetting){.user = slice_of(user),
+                                     .node = NODE,
+                                     .position = TXN_MAX_POSITION,
+                                     .received_us = NOON + 1000000};
+}
+
+#define USERS                                                                                      \
+    "SELECT coalesce(string_agg(coalesce(pennkey, '-'), ' '), '') FROM"                            \
+    " (SELECT pennkey FROM event ORDER BY id) AS users"
+#define USERS_SQLITE                                                                               \
+    "SELECT coalesce(group_concat(coalesce(pennkey, '-'), ' '), '') FROM"                          \
+    " (SELECT pennkey FROM event ORDER BY id)"
+
+static void assert_users(struct place *place, const char *expected)
+{
+    assert_answer(place, place->kind->make == sqlite_make ? USERS_SQLITE : USERS, expected);
+}
+
+static void a_user_is_forgotten_and_nobody_else(void **state)
+{
+    struct place *place = *state;
+    struct store_forgetting what = everything_of("b");
+    static const char *const users[] = {"a", "b", NULL, "b", "B", "bb"};
+
+    for (unsigned i = 0; i < 6; i++)
+        store_one(place, NODE, 100 + i, users[i], NOON);
+    assert_int_equal(forget(place, &what, 100, NULL), 2);
+    assert_users(place, "a - - - B bb");
+    assert_int_equal(forget(place, &what, 100, NULL), 0);
+}
+
+static void an_erased_user_leaves_no_rows(void **state)
+{
+    struct place *place = *state;
+    struct store_forgetting what = everything_of("b");
+
+    what.erase = true;
+    store_one(place, NODE, 100, "b", NOON);
+    store_one(place, NODE, 101, "a", NOON);
+    store_one(place, NODE, 102, "b", NOON);
+    assert_int_equal(forget(place, &what, 100, NULL), 2);
+    assert_users(place, "a");
+    assert_cursor(place, 103);
+}
+
+static void a_user_is_forgotten_under_both_names(void **state)
+{
+    struct place *place = *state;
+    struct store_forgetting what = everything_of("b");
+
+    what.alias = SLICE("hash of b");
+    store_one(place, NODE, 100, "b", NOON);
+    store_one(place, NODE, 101, "hash of b", NOON);
+    store_one(place, NODE, 102, "hash of c", NOON);
+    assert_int_equal(forget(place, &what, 100, NULL), 2);
+    assert_users(place, "- - hash of c");
+}
+
+static void what_came_after_the_order_keeps_its_user(void **state)
+{
+    struct place *place = *state;
+    struct store_forgetting what = everything_of("b");
+
+    assert_ok(place, store_cursor_create(place->store, "0node002", 50, &place->err));
+    what.position = 102;
+    what.received_us = NOON + 5;
+    store_one(place, NODE, 100, "b", NOON + 9); /* of this node the position counts, ... */
+    store_one(place, NODE, 101, "b", NOON);
+    store_one(place, NODE, 102, "b", NOON);
+    store_one(place, "0node002", 50, "b", NOON + 4); /* ... of others the time */
+    store_one(place, "0node002", 51, "b", NOON + 5);
+    assert_int_equal(forget(place, &what, 100, NULL), 3);
+    assert_users(place, "- - b - b");
+}
+
+static void forgetting_goes_in_steps_over_gaps(void **state)
+{
+    struct place *place = *state;
+    struct store_forgetting what = everything_of("b");
+    unsigned steps;
+
+    assert_int_equal(forget(place, &what, 2, &steps), 0); /* an empty table */
+    assert_int_equal(steps, 1);
+    for (unsigned i = 0; i < 9; i++)
+        store_one(place, NODE, 100 + i, i % 3 == 0 ? "a" : "b", NOON);
+    run(place, "DELETE FROM event WHERE id % 4 = 0");
+    assert_int_equal(forget(place, &what, 2, &steps), 5);
+    assert_int_equal(steps, 4); /* 7 rows */
+    assert_users(place, "a - - - - a -");
+}
+
+static void old_events_expire_in_steps(void **state)
+{
+    struct place *place = *state;
+    struct store_walk walk = {0};
+    uint64_t changed = 99;
+
+    for (unsigned i = 0; i < 6; i++)
+        store_one(place, NODE, 100 + i, i % 2 == 0 ? "old" : "new", i % 2 == 0 ? NOON - 1 : NOON);
+    assert_ok(place, store_expire(place->store, NOON, 4, &walk, &changed, &place->err));
+    assert_int_equal(changed, 2);
+    assert_false(walk.ended);
+    assert_users(place, "new new old new");
+    assert_ok(place, store_expire(place->store, NOON, 4, &walk, &changed, &place->err));
+    assert_int_equal(changed, 1);
+    assert_true(walk.ended);
+    assert_users(place, "new new new");
+    assert_cursor(place, 106);
+}
+
+static void a_step_that_failed_can_be_taken_again(void **state)
+{
+    struct place *place = *state;
+    struct store *hasty = open_store(place, 200);
+    struct store_forgetting what = everything_of("b");
+    struct store_walk walk = {0};
+    uint64_t changed = 99;
+    void *lock;
+
+    for (unsigned i = 0; i < 3; i++)
+        store_one(place, NODE, 100 + i, "b", NOON);
+    assert_ok(place, store_forget(hasty, &what, 2, &walk, &changed, &place->err));
+    lock = place->kind->lock_events(place);
+    assert_int_equal(store_forget(hasty, &what, 2, &walk, &changed, &place->err), ERR_UNAVAILABLE);
+    assert_int_equal(changed, 2);
+    assert_false(walk.ended);
+    place->kind->unlock(lock);
+    assert_ok(place, store_connect(hasty, &place->err));
+    assert_ok(place, store_forget(hasty, &what, 2, &walk, &changed, &place->err));
+    assert_int_equal(changed, 1);
+    assert_true(walk.ended);
+    assert_users(place, "- - -");
+    store_close(hasty);
+}
+
 static void a_foreign_url_is_invalid(void **state)
 {
     static const char *const urls[] = {"", "mysql://user:secret@host/db", "sqlite", "/tmp/x.db"};
@@ -950,6 +1142,13 @@ int main(void)
         READY(a_write_ends_at_its_time_limit),
         READY(an_interruption_ends_what_waits_and_all_that_follows),
         READY(writers_at_once_store_everything_once),
+        READY(a_user_is_forgotten_and_nobody_else),
+        READY(an_erased_user_leaves_no_rows),
+        READY(a_user_is_forgotten_under_both_names),
+        READY(what_came_after_the_order_keeps_its_user),
+        READY(forgetting_goes_in_steps_over_gaps),
+        READY(old_events_expire_in_steps),
+        READY(a_step_that_failed_can_be_taken_again),
         EMPTY(a_foreign_url_is_invalid),
     };
     int failed = 0;
