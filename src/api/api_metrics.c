@@ -13,6 +13,7 @@
 /* All that the table reads, taken once. */
 struct readings {
     struct api_counts counts;
+    struct ledger_counts ledger;
     struct queue_status queue;
     struct forward_status forward;
     struct http_stats http;
@@ -39,6 +40,10 @@ static const struct metric {
      FIELD(counts.uncompleted, READ_UINT)},
     {"transactions", "{status=\"successful\"}", NULL, NULL, FIELD(counts.successful, READ_UINT)},
     {"transactions", "{status=\"failed\"}", NULL, NULL, FIELD(counts.failed, READ_UINT)},
+    {"failed_bytes", "", "gauge", "Bytes of failed transactions that are kept.",
+     FIELD(ledger.failed_bytes, READ_UINT)},
+    {"failed_full", "", "gauge", "1 while no more failed transactions can be kept.",
+     FIELD(ledger.full, READ_BOOL)},
     {"transactions_received_total", "{result=\"accepted\"}", "counter",
      "Transactions that requests carried, since the start.", FIELD(accepted, READ_UINT)},
     {"transactions_received_total", "{result=\"rejected\"}", NULL, NULL,
@@ -116,6 +121,7 @@ static void take_readings(struct api *api, struct readings *readings)
 
     *readings = (struct readings){
         .counts = api_counts(view),
+        .ledger = ledger_counts(view->ledger),
         .queue = queue_status(view->queue),
         .forward = forward_status(view->forward),
         .http = http_stats(api->server),

@@ -86,6 +86,17 @@ static void write_store(const struct api_view *view, struct buf *out)
     buf_append_char(out, '}');
 }
 
+static void write_failed(const struct api_view *view, struct buf *out)
+{
+    struct ledger_counts ledger = ledger_counts(view->ledger);
+
+    buf_printf(out,
+               ",\"failed\":{\"bytes\":%" PRIu64 ",\"max_transactions\":%" PRIu64
+               ",\"max_bytes\":%" PRIu64 ",\"full\":%s}",
+               ledger.failed_bytes, ledger.max_failed, ledger.max_bytes,
+               ledger.full ? "true" : "false");
+}
+
 int api_write_status(const struct api_view *view, struct buf *out, struct err *err)
 {
     struct api_counts counts = api_counts(view);
@@ -105,8 +116,10 @@ int api_write_status(const struct api_view *view, struct buf *out, struct err *e
     write_store(view, out);
     buf_printf(out,
                ",\"transactions\":{\"accepted\":%" PRIu64 ",\"uncompleted\":%" PRIu64
-               ",\"successful\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"discarded\":%" PRIu64 "}}",
+               ",\"successful\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"discarded\":%" PRIu64 "}",
                counts.accepted, counts.uncompleted, counts.successful, counts.failed,
                counts.discarded);
+    write_failed(view, out);
+    buf_append_char(out, '}');
     return 0;
 }

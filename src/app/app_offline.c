@@ -32,6 +32,7 @@ static int open_rooms(const struct config *config, struct app_offline *offline, 
         (code = ledger_cursor(offline->ledger, &queue.cursor, err)) != 0 ||
         (code = queue_open(&queue, &offline->queue, &offline->recovery, err)) != 0)
         return code;
+    ledger_bound(offline->ledger, config->failed_max, config->failed_max_bytes);
     offline->view = (struct api_view){
         .queue = offline->queue,
         .ledger = offline->ledger,

@@ -158,6 +158,7 @@ static int open_queue(struct engine *engine, struct err *err)
         (code = ledger_cursor(engine->ledger, &options.cursor, err)) != 0 ||
         (code = queue_open(&options, &engine->queue, &recovery, err)) != 0)
         return code;
+    ledger_bound(engine->ledger, config->failed_max, config->failed_max_bytes);
     log_recovery(&recovery, engine->queue);
     return 0;
 }

@@ -71,6 +71,8 @@ struct config {
     uint64_t forward_retry_max;
     uint64_t store_timeout;
     uint64_t deliveries_kept;
+    uint64_t failed_max; /* failed transactions kept */
+    uint64_t failed_max_bytes;
     uint64_t shutdown_timeout;
 
     uint64_t log_level;  /* enum log_level of base/log.h */

@@ -125,6 +125,10 @@ const struct config_option config_table[] = {
      "the store must connect and answer within this time"},
     {NULL, "DELIVERIES_KEPT", INTEGER(deliveries_kept, 1, 10000000), "10000", NULL,
      "attempts to forward that the ledger remembers"},
+    {NULL, "FAILED_MAX", INTEGER(failed_max, 1, 100000000), "100000", NULL,
+     "failed transactions kept; at the bound forwarding waits until some are retried or discarded"},
+    {NULL, "FAILED_MAX_BYTES", SIZE(failed_max_bytes, 16 * MIB, TIB), "1GiB", NULL,
+     "the same for their bytes"},
 
     {"Users", "PSEUDONYMIZE", CHOICE(pseudonymize), "off", switches,
      "on stores a keyed hash of each pennkey instead of it; the key is DATA_DIR/pseudonym.key"},

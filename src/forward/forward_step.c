@@ -53,7 +53,7 @@ static enum forward_action stored(struct forward_state *state)
 {
     state->failures = 0;
     state->behind = false;
-    if (state->width != 0)
+    if (state->width != 0 && state->last > state->first)
         state->width = (state->last - state->first) * 2;
     state->first = state->last;
     return aim(state);
@@ -127,6 +127,13 @@ enum forward_action forward_step(struct forward_state *state, const struct forwa
         state->behind = true;
         return aim(state);
     case EVENT_UNAVAILABLE:
+        if (state->phase == PHASE_FAILING && state->behind) {
+            /* The ledger may be full of what this batch gave it, and nobody can discard that
+             * before the cursor has passed it. */
+            state->phase = PHASE_BATCH;
+            state->last = state->first;
+            return ACTION_WRITE;
+        }
         /* The ledger's trouble is no reason to leave the store. */
         return back_off(state, state->phase == PHASE_FAILING ? PHASE_FAILING : PHASE_DOWN, now_ms);
     case EVENT_CONFLICT:

@@ -49,6 +49,9 @@ struct ledger_counts {
     uint64_t retrying;
     uint64_t failed_bytes; /* of records, both kinds */
     uint64_t discarded;    /* ever */
+    uint64_t max_failed;   /* of both kinds together; 0: no bound was set */
+    uint64_t max_bytes;
+    bool full; /* one of the bounds is reached */
 };
 
 /* Opens or makes <path>. Keeps the last `deliveries_kept` deliveries. ERR_UNSUPPORTED for a
@@ -60,6 +63,9 @@ MUST_CHECK int ledger_open(const char *path, uint64_t deliveries_kept, struct le
                            struct err *err);
 void ledger_close(struct ledger *ledger);
 
+/* Bounds what is kept of failed transactions, of both kinds. Any thread. */
+void ledger_bound(struct ledger *ledger, uint64_t max_failed, uint64_t max_bytes);
+
 /* The last cursor that the store is known to have; 0 if never set. Setting is durable on
  * return, and without a sync if nothing changes. */
 MUST_CHECK int ledger_cursor(struct ledger *ledger, uint64_t *ret_position, struct err *err);
@@ -69,7 +75,8 @@ MUST_CHECK int ledger_set_cursor(struct ledger *ledger, uint64_t position, struc
  * in the ordinary way. Called once at start. Durable on return. */
 MUST_CHECK int ledger_reopen_from(struct ledger *ledger, uint64_t position, struct err *err);
 
-/* Records a failure (again: attempts grow, retrying ends). Durable on return. */
+/* Records a failure (again: attempts grow, retrying ends). ERR_FULL also for a new one beyond a
+ * bound. Durable on return. */
 MUST_CHECK int ledger_fail(struct ledger *ledger, uint64_t position, struct slice record,
                            struct slice reason, int64_t now_us, struct err *err);
 

@@ -38,7 +38,30 @@ struct ledger_counts ledger_counts(struct ledger *ledger)
     pthread_mutex_lock(&ledger->counts_lock);
     counts = ledger->counts;
     pthread_mutex_unlock(&ledger->counts_lock);
+    counts.full =
+        (counts.max_failed != 0 && counts.failed + counts.retrying >= counts.max_failed) ||
+        (counts.max_bytes != 0 && counts.failed_bytes >= counts.max_bytes);
     return counts;
+}
+
+void ledger_bound(struct ledger *ledger, uint64_t max_failed, uint64_t max_bytes)
+{
+    pthread_mutex_lock(&ledger->counts_lock);
+    ledger->counts.max_failed = max_failed;
+    ledger->counts.max_bytes = max_bytes;
+    pthread_mutex_unlock(&ledger->counts_lock);
+}
+
+/* Words for the bound that is reached. */
+static int refuse_more(struct ledger *ledger, struct err *err)
+{
+    struct ledger_counts counts = ledger_counts(ledger);
+
+    return err_set(err, ERR_FULL,
+                   "%" PRIu64 " failed transactions of %" PRIu64
+                   " bytes are kept, and no more (FAILED_MAX, FAILED_MAX_BYTES): retry or discard "
+                   "some",
+                   counts.failed + counts.retrying, counts.failed_bytes);
 }
 
 void ledger_counts_add(struct ledger *ledger, struct ledger_counts change)
@@ -90,15 +113,22 @@ int ledger_fail(struct ledger *ledger, uint64_t position, struct slice record, s
                 int64_t now_us, struct err *err)
 {
     struct ledger_counts change = {.failed = 1, .failed_bytes = record.len};
+    bool is_new, full;
     int code;
 
     pthread_mutex_lock(&ledger->lock);
     code = ledger_begin(ledger, LEDGER_DURABLE);
     if (code == SQLITE_OK)
         code = subtract_present(ledger, position, &change);
+    is_new = code == SQLITE_OK && change.failed == 1 && change.retrying == 0;
+    full = is_new && ledger_counts(ledger).full;
+    if (full)
+        code = SQLITE_ABORT;
     if (code == SQLITE_OK)
         code = put(ledger, position, record, reason, now_us);
     code = ledger_finish(ledger, code, err, "record the failure of %" PRIu64, position);
+    if (full)
+        code = refuse_more(ledger, err);
     if (code == 0)
         ledger_counts_add(ledger, change);
     pthread_mutex_unlock(&ledger->lock);

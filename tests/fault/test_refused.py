@@ -131,3 +131,29 @@ def test_exactly_those_fail_that_the_store_refuses(engines, store_url, request, 
     counts = engine.wait_until_stored()
     assert counts["successful"] == TRANSACTIONS and counts["failed"] == 0
     check_stored(engine, sent)
+
+
+def test_at_the_bound_forwarding_waits_and_nothing_is_dropped(engines):
+    engine = engines(start=False, FAILED_MAX=2, FORWARD_RETRY_MAX="100ms")
+    engine.options["DATABASE_URL"] = f"sqlite:{engine.data_dir}/events.db"
+    engine.data_dir.mkdir(parents=True)
+    engine.command("migrate")
+    constraint = Constraint(engine)
+    constraint.set(True, None)
+    engine.start()
+    ids = [
+        engine.accept(data=[{"key": "k", "value": value}])
+        for value in ["bad 1", "bad 2", "bad 3", "good"]
+    ]
+    engine.wait_for_log("2 failed transactions of .* FAILED_MAX")
+    status = engine.status()
+    assert status["failed"]["full"] and status["failed"]["max_transactions"] == 2
+    assert engine.metrics()["labs_analytics_failed_full"] == 1
+    assert engine.counts()["accepted"] == 4 and ids[3] not in engine.stored_ids()
+    assert engine.get("/readyz", token=None).status_code == 200
+
+    engine.command("transactions", "discard", ids[0])
+    engine.wait_until_stored()
+    assert [one["id"] for one in listed_as_failed(engine)] == ids[1:3]
+    assert engine.stored_ids().keys() == {ids[3]}
+    engine.wait_for_log("the ledger can be written again")

@@ -239,6 +239,36 @@ static void a_conflict_starts_over_at_the_store_s_cursor(void **state)
     free(store);
 }
 
+static void a_ledger_that_is_full_lets_the_cursor_pass_what_it_has(void **state)
+{
+    struct forward_state machine = {
+        .phase = PHASE_IDLE, .retry_min_ms = 10, .retry_max_ms = 10, .random = 1};
+    struct forward_event event = {.kind = EVENT_BATCH, .count = 2};
+
+    (void)state;
+    assert_int_equal(forward_step(&machine, &event, 0), ACTION_WRITE);
+    event.kind = EVENT_REFUSED;
+    assert_int_equal(forward_step(&machine, &event, 0), ACTION_WRITE);
+    assert_int_equal(forward_step(&machine, &event, 0), ACTION_FAIL);
+    event.kind = EVENT_FAILED; /* the first: the ledger had room */
+    assert_int_equal(forward_step(&machine, &event, 0), ACTION_WRITE);
+    event.kind = EVENT_REFUSED;
+    assert_int_equal(forward_step(&machine, &event, 0), ACTION_FAIL);
+    event.kind = EVENT_UNAVAILABLE; /* the second: none left */
+    assert_int_equal(forward_step(&machine, &event, 0), ACTION_WRITE);
+    assert_int_equal(machine.first, 1);
+    assert_int_equal(machine.last, 1);
+    event.kind = EVENT_STORED;
+    assert_int_equal(forward_step(&machine, &event, 0), ACTION_WRITE);
+    assert_int_equal(machine.last, 2);
+    event.kind = EVENT_REFUSED;
+    assert_int_equal(forward_step(&machine, &event, 0), ACTION_FAIL);
+    event.kind = EVENT_UNAVAILABLE; /* now there is nothing to pass: it waits */
+    assert_int_equal(forward_step(&machine, &event, 0), ACTION_WAIT);
+    event.kind = EVENT_TIME;
+    assert_int_equal(forward_step(&machine, &event, 20), ACTION_FAIL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -252,6 +282,7 @@ int main(void)
         cmocka_unit_test(a_success_ends_the_growing_of_pauses),
         cmocka_unit_test(a_ledger_that_cannot_write_does_not_let_the_cursor_pass),
         cmocka_unit_test(a_conflict_starts_over_at_the_store_s_cursor),
+        cmocka_unit_test(a_ledger_that_is_full_lets_the_cursor_pass_what_it_has),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

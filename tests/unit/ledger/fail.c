@@ -275,6 +275,31 @@ static void a_visitor_may_change_what_it_is_shown(void **state)
     ledger_close(ledger);
 }
 
+static void beyond_a_bound_no_new_one_is_taken(void **state)
+{
+    struct ledger *ledger = open_scratch(*state);
+    struct err err = {0};
+
+    ledger_bound(ledger, 2, 1000);
+    must_fail_at(ledger, 1, "one");
+    assert_false(ledger_counts(ledger).full);
+    must_fail_at(ledger, 2, "two");
+    assert_true(ledger_counts(ledger).full);
+    assert_int_equal(ledger_fail(ledger, 3, SLICE("three"), SLICE("reason"), 1, &err), ERR_FULL);
+    assert_non_null(strstr(err.text, "FAILED_MAX"));
+    assert_counts(ledger, 2, 0, 6, 0);
+    /* One that is kept already may fail again, by the same right as before. */
+    assert_int_equal(ledger_retry(ledger, 2, NULL), 0);
+    assert_int_equal(ledger_fail(ledger, 3, SLICE("three"), SLICE("reason"), 1, &err), ERR_FULL);
+    must_fail_at(ledger, 2, "two");
+    assert_int_equal(ledger_discard(ledger, 1, NULL), 0);
+    must_fail_at(ledger, 3, "three");
+    ledger_bound(ledger, 100, 8);
+    assert_true(ledger_counts(ledger).full);
+    assert_int_equal(ledger_fail(ledger, 4, SLICE("four"), SLICE("reason"), 1, &err), ERR_FULL);
+    ledger_close(ledger);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -291,6 +316,7 @@ int main(void)
         in_scratch(a_walk_shows_one_kind),
         in_scratch(a_visitor_ends_the_walk),
         in_scratch(a_visitor_may_change_what_it_is_shown),
+        in_scratch(beyond_a_bound_no_new_one_is_taken),
     };
 
     return cmocka_run_group_tests_name("ledger/fail", tests, NULL, NULL);
