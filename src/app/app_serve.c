@@ -101,6 +101,10 @@ static int check_options(struct engine *engine, struct err *err)
                        "(JWKS_URL), which this version does not read yet");
     if (txn_products_open(config->products, &engine->products, err) != 0)
         return err_wrap(err, "PRODUCTS");
+    if (config->body_memory < config->max_body_bytes)
+        return err_set(err, ERR_INVALID,
+                       "BODY_MEMORY=%" PRIu64 ": must be at least MAX_BODY_BYTES, %" PRIu64,
+                       config->body_memory, config->max_body_bytes);
     if (auth_open(config->allowed_urns, &engine->auth, err) != 0)
         return err_wrap(err, "ALLOWED_URNS");
     if (forward_check_window(config->forward_window, err) != 0)
@@ -223,6 +227,8 @@ static int start_http(struct engine *engine, struct err *err)
         .max_body = config->max_body_bytes,
         .max_connections =
             app_descriptors((unsigned)config->max_connections, (unsigned)config->workers),
+        .max_connections_per_address = (unsigned)config->max_connections_per_address,
+        .body_memory = config->body_memory,
         .header_timeout_ms = (int64_t)config->header_timeout,
         .body_timeout_ms = (int64_t)config->body_timeout,
         .idle_timeout_ms = (int64_t)config->idle_timeout,

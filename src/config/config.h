@@ -39,6 +39,8 @@ struct config {
 
     uint64_t max_body_bytes;
     uint64_t max_connections;
+    uint64_t max_connections_per_address; /* 0: as many as there may be at all */
+    uint64_t body_memory;
     uint64_t header_timeout;
     uint64_t body_timeout;
     uint64_t idle_timeout;

@@ -8,8 +8,8 @@
  *
  * The server itself answers 400 (malformed), 404 and 405 with `Allow` (from the table of
  * routes), 408 (too slow), 413 (body over max_body), 414, 417, 431, 501 and 505; error
- * bodies are {"detail": "..."}. HEAD is answered as GET without a body. A request cut by
- * http_stop() gets 503.
+ * bodies are {"detail": "..."}; and 503 where a bound is reached. HEAD is answered as GET without a
+ * body. A request cut by http_stop() gets 503.
  */
 #ifndef HTTP_HTTP_H
 #define HTTP_HTTP_H
@@ -45,6 +45,11 @@ struct http_options {
     unsigned loops;
     size_t max_body;          /* bytes; over it 413 */
     unsigned max_connections; /* over all loops; more wait in the listen queue */
+    /* Of them from one address (IPv6: from one /64), 0: all. More are answered 503 unread. */
+    unsigned max_connections_per_address;
+    /* Bytes of bodies in memory over all loops, 0: no bound. A connection whose body would
+     * grow over it is answered 503; bodies up to HTTP_SMALL_BODY do not count. */
+    size_t body_memory;
     /* Total times, however the bytes are spread over them. */
     int64_t header_timeout_ms; /* a request's first byte (a new connection's start) to the
                                 * end of its headers */
@@ -79,12 +84,17 @@ MUST_CHECK int http_start(struct http_server *server, struct err *err);
 void http_stop(struct http_server *server, int64_t timeout_ms);
 void http_close(struct http_server *server); /* after http_stop() or without http_start() */
 
+#define HTTP_SMALL_BODY ((size_t)16 * 1024)
+
 struct http_stats {
     uint64_t connections; /* open now */
     uint64_t accepted;    /* connections since the start */
     uint64_t requests;    /* complete requests */
     uint64_t status[6];   /* answers by class: [2] counts 2xx, [0] the rest */
     uint64_t timeouts;    /* connections cut for being slow */
+    uint64_t turned_away; /* connections over max_connections_per_address */
+    uint64_t body_bytes;  /* of bodies in memory now, without small ones */
+    uint64_t over_memory; /* requests refused for body_memory */
 };
 struct http_stats http_stats(const struct http_server *server); /* any thread */
 

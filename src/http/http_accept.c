@@ -3,7 +3,8 @@
  *
  * All loops listen on the same sockets. A place is claimed before accept() is called, so
  * the bound holds over all loops; who finds none stops listening (the rest wait in the
- * kernel's queue) until a connection somewhere is gone. Without descriptors or memory a
+ * kernel's queue) until a connection somewhere is gone. An address that has as many
+ * connections as one may is told so and closed. Without descriptors or memory a
  * loop pauses for a while instead: the kernel would report the queue again at once.
  */
 #include "base/mem.h"
@@ -55,11 +56,31 @@ static void on_opened(struct mail *mail)
     conn_open(H2O_STRUCT_FROM_MEMBER(struct http_conn, opened, mail));
 }
 
-static void give_away(struct http_loop *self, int fd)
+/* Its bytes are not waited for; those that have come already would, unread, make the kernel
+ * take the answer back. */
+static void turn_away(struct http_loop *loop, int fd)
+{
+    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n"
+                                 "Retry-After: 2\r\nContent-Type: application/json\r\n"
+                                 "Content-Length: 52\r\n\r\n"
+                                 "{\"detail\": \"too many connections from this address\"}";
+    char unread[4096];
+    ssize_t sent = send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL);
+
+    if (sent > 0 && shutdown(fd, SHUT_WR) == 0)
+        sent = recv(fd, unread, sizeof unread, 0);
+    close(fd);
+    unclaim(loop->server);
+    count_one(&loop->turned_away);
+    respond_count(loop, 503);
+}
+
+static void give_away(struct http_loop *self, int fd, struct peer *peer)
 {
     struct http_loop *loop = least_loaded(self);
     struct http_conn *conn = conn_new(loop, fd);
 
+    conn->peer = peer;
     count_one(&self->accepted);
     atomic_fetch_add_explicit(&loop->connections, 1, memory_order_relaxed);
     if (loop == self) {
@@ -120,16 +141,21 @@ static bool is_shortage(int number)
 static void on_accept(h2o_socket_t *listener, const char *err)
 {
     struct http_loop *loop = listener->data;
+    struct peers *peers = loop->server->peers;
 
     (void)err;
     for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+        struct sockaddr_storage address;
+        socklen_t len = sizeof address;
+        struct peer *peer = NULL;
         int fd;
 
         if (!claim(loop->server)) {
             wait_for_room(loop);
             return;
         }
-        fd = accept4(h2o_socket_get_fd(listener), NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        fd = accept4(h2o_socket_get_fd(listener), (struct sockaddr *)&address, &len,
+                     SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
             int number = errno;
 
@@ -138,7 +164,10 @@ static void on_accept(h2o_socket_t *listener, const char *err)
                 pause_listening(loop);
             return; /* nobody there, or one who has already left */
         }
-        give_away(loop, fd);
+        if (peers != NULL && (peer = peer_claim(peers, (struct sockaddr *)&address)) == NULL)
+            turn_away(loop, fd);
+        else
+            give_away(loop, fd, peer);
     }
 }
 
@@ -171,8 +200,11 @@ void accept_stop(struct http_loop *loop)
         loop_wake(&server->loops[i]);
 }
 
-void accept_release(struct http_loop *loop)
+void accept_release(struct http_conn *conn)
 {
-    atomic_fetch_sub_explicit(&loop->connections, 1, memory_order_relaxed);
-    unclaim(loop->server);
+    atomic_fetch_sub_explicit(&conn->loop->connections, 1, memory_order_relaxed);
+    if (conn->peer != NULL)
+        peer_release(conn->loop->server->peers, conn->peer);
+    conn->peer = NULL;
+    unclaim(conn->loop->server);
 }

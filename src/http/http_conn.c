@@ -149,10 +149,12 @@ static void on_closed(void *arg)
     struct http_conn *conn = arg;
 
     conn->sock = NULL;
+    buf_free(&conn->ahead);
+    hold_update(conn);
     conn->request.req = NULL;
     conn_move(conn, CONN_CLOSED);
     conn->loop->open--;
-    accept_release(conn->loop);
+    accept_release(conn);
     conn_forget(conn);
 }
 
@@ -281,6 +283,7 @@ void conn_settle(struct http_loop *loop)
         next = conn->next_unsettled;
         conn->unsettled = false;
         settle_one(conn);
+        hold_update(conn);
     }
     conn = loop->dead;
     loop->dead = NULL;

@@ -4,7 +4,8 @@
  * libh2o calls whoever is registered as the socket's reader after it has put what arrived
  * into the socket's input. The gate registers itself there and remembers libh2o's own
  * reader. It holds a request back until its head is whole and checked, so libh2o never
- * sees a malformed, doubtful or half one; of the body it only watches the size. When the
+ * sees a malformed, doubtful or half one; of the body it only watches the size, its own and
+ * that of all bodies together. When the
  * request is dispatched, what was read beyond its end (pipelining) is taken aside, and
  * passed on again after the answer, a piece a turn.
  *
@@ -126,7 +127,14 @@ static void advance(struct http_conn *conn)
 
     if (conn->state != CONN_BODY && !take_head(conn))
         return;
+    hold_update(conn);
+    if (hold_is_over(conn)) {
+        count_one(&conn->loop->over_memory);
+        conn_refuse(conn, 503, "the memory for bodies of requests is full");
+        return;
+    }
     conn->pass(conn->sock, NULL);
+    hold_update(conn); /* without the sizes of chunks, which libh2o has cut out */
     if (conn->state == CONN_BODY && conn->sock->input->size > conn->head_len &&
         conn->sock->input->size - conn->head_len > max_body)
         conn_refuse(conn, 413, "the body is too large");
@@ -196,8 +204,11 @@ void gate_keep_rest(struct http_conn *conn, h2o_req_t *req)
 
 void gate_linger(h2o_socket_t *sock, const char *err)
 {
+    struct http_conn *conn = conn_of(sock);
+
     if (err != NULL)
-        conn_close(conn_of(sock));
+        conn_close(conn);
     else if (sock->input->size > 0)
         h2o_buffer_consume(&sock->input, sock->input->size);
+    hold_update(conn);
 }

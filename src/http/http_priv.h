@@ -57,6 +57,7 @@ struct http_request {
 struct http_conn {
     struct http_loop *loop;
     int fd;             /* until it is open on its loop */
+    struct peer *peer;  /* whose connections are counted; NULL: they are not */
     struct mail opened; /* brings it there */
     h2o_socket_t *sock;
     h2o_socket_cb pass; /* libh2o's own reader; given an error, it closes the connection */
@@ -69,6 +70,7 @@ struct http_conn {
     struct buf path;  /* the normalised path, if it is not the one that was sent */
     struct buf ahead; /* bytes read beyond the request that is being served */
     size_t ahead_at;  /* how many of them have been taken */
+    size_t held;      /* bytes of it in server->body_bytes */
     bool feeding;     /* the bytes at hand come from there */
     bool watching;    /* see request_watch() */
 
@@ -110,6 +112,8 @@ struct http_loop {
     _Atomic uint64_t requests;
     _Atomic uint64_t status[6];
     _Atomic uint64_t timeouts;
+    _Atomic uint64_t turned_away;
+    _Atomic uint64_t over_memory;
 };
 
 struct http_listener {
@@ -138,6 +142,8 @@ struct http_server {
     sem_t ready;                  /* posted by each once it serves */
     _Atomic unsigned accepting;   /* loops with listeners */
     _Atomic uint64_t connections; /* open or about to be */
+    struct peers *peers;          /* NULL: they are not counted */
+    _Atomic size_t body_bytes;    /* of bodies in memory, but for small ones */
     _Atomic bool stopping;
     _Atomic int64_t deadline_us; /* when to cut what is still open */
 };
@@ -162,7 +168,18 @@ void loop_wake(void *loop);
 void accept_start(struct http_loop *loop);
 void accept_stop(struct http_loop *loop);
 void accept_resume(struct http_loop *loop);  /* if it waits and there is room again */
-void accept_release(struct http_loop *loop); /* a connection of this loop is gone */
+void accept_release(struct http_conn *conn); /* it is gone */
+
+/* http_peer.c: how many connections each address has. Any thread. */
+struct peers *peers_open(unsigned each);
+void peers_close(struct peers *peers);
+/* One more; NULL if it has as many as it may. */
+struct peer *peer_claim(struct peers *peers, const struct sockaddr *address);
+void peer_release(struct peers *peers, struct peer *peer);
+
+/* http_hold.c: what bodies take of the memory that there is for them. */
+void hold_update(struct http_conn *conn);
+bool hold_is_over(const struct http_conn *conn); /* this one may not grow any more */
 
 /* http_conn.c */
 struct http_conn *conn_new(struct http_loop *loop, int fd);

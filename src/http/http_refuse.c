@@ -106,8 +106,9 @@ static void write_refusal(struct http_conn *conn, int status, const char *why)
     buf_reset(&conn->refusal, 0);
     buf_printf(&conn->refusal,
                "HTTP/1.1 %d %s\r\nDate: %s\r\nConnection: close\r\nContent-Length: %zu\r\n"
-               "content-type: application/json\r\n\r\n",
-               status, status_reason(status), date, body.len);
+               "content-type: application/json\r\n%s\r\n",
+               status, status_reason(status), date, body.len,
+               status == 503 ? "Retry-After: 2\r\n" : "");
     if (!head_only)
         buf_append_slice(&conn->refusal, buf_slice(&body));
     buf_free(&body);

@@ -100,6 +100,8 @@ int http_open(const struct http_options *options, struct http_server **ret, stru
     sem_init(&server->ready, 0, 0);
     configure(server);
     route_compile(server);
+    if (options->max_connections_per_address > 0)
+        server->peers = peers_open(options->max_connections_per_address);
     code = listen_open(server, err);
     server->options.listen = NULL; /* borrowed only until here */
     if (code == 0)
@@ -163,6 +165,7 @@ void http_close(struct http_server *server)
     assert(server->started == 0);
     for (unsigned i = 0; server->loops != NULL && i < server->options.loops; i++)
         close_loop(&server->loops[i]);
+    peers_close(server->peers);
     listen_close(server);
     free(server->listeners);
     sem_destroy(&server->ready);
@@ -180,7 +183,7 @@ static uint64_t read_counter(const _Atomic uint64_t *counter)
 
 struct http_stats http_stats(const struct http_server *server)
 {
-    struct http_stats sum = {0};
+    struct http_stats sum = {.body_bytes = atomic_load(&server->body_bytes)};
 
     for (unsigned i = 0; i < server->options.loops; i++) {
         const struct http_loop *loop = &server->loops[i];
@@ -191,6 +194,8 @@ struct http_stats http_stats(const struct http_server *server)
         for (size_t class = 0; class < 6; class ++)
             sum.status[class] += read_counter(&loop->status[class]);
         sum.timeouts += read_counter(&loop->timeouts);
+        sum.turned_away += read_counter(&loop->turned_away);
+        sum.over_memory += read_counter(&loop->over_memory);
     }
     return sum;
 }

@@ -1,9 +1,11 @@
 """What a caller may do a second, and what connections and bodies may take."""
 
+import contextlib
 import json
 
 import pytest
 from support.engine import a_transaction
+from support.wire import Wire, head
 
 
 def limited(engine, what):
@@ -115,3 +117,87 @@ def test_a_limit_holds_for_every_form_of_writing(engines, limit):
             lambda path=path: engine.post(a_transaction(), path=path).status_code == 429,
             what="a refusal",
         )
+
+
+# -- connections of an address, memory of bodies
+
+MIB = 1024 * 1024
+LARGE = 10 * MIB
+
+
+def test_an_address_with_too_many_connections_is_told_so(engines):
+    engine = engines(MAX_CONNECTIONS_PER_ADDRESS=5)
+    with contextlib.ExitStack() as held:
+        before = engine.metrics()["labs_analytics_http_connections_refused_total"]  # keeps one
+        for _ in range(4):
+            wire = held.enter_context(Wire(engine.address))
+            wire.send(head("GET", "/livez"))
+            assert wire.answer().status == 200
+        for _ in range(10):
+            with Wire(engine.address) as wire:
+                answer = wire.answer()
+                assert answer.status == 503
+                assert int(answer.headers["retry-after"]) >= 1
+                assert "too many connections" in answer.detail
+                assert wire.is_closed()
+        metrics = engine.metrics()
+        assert metrics["labs_analytics_http_connections_refused_total"] - before == 10
+    engine.wait_until(lambda: engine.metrics()["labs_analytics_http_connections"] == 1)
+    with Wire(engine.address) as wire:
+        wire.send(head("GET", "/livez"))
+        assert wire.answer().status == 200
+
+
+def half_a_body(engine, stack, chunked):
+    """Sends half of a large body and leaves it at that; gives the connection."""
+    wire = stack.enter_context(Wire(engine.address))
+    half = b" " * (LARGE // 2)
+    fields = ["Transfer-Encoding: chunked"] if chunked else []
+    length = None if chunked else LARGE
+    wire.send(head("POST", "/v1/transactions", *fields, token=engine.token(), length=length))
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may be refused by now
+        wire.send((b"%x\r\n" % LARGE if chunked else b"") + half)
+    return wire
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+def test_half_sent_bodies_take_no_more_memory_than_there_is_for_them(engines, chunked):
+    engine = engines(BODY_MEMORY="64MiB", BODY_TIMEOUT="10m", WORKERS=2)
+    engine.accept()
+    before = engine.resident_bytes()
+    with contextlib.ExitStack() as stack:
+        for _ in range(60):  # 300 MiB
+            half_a_body(engine, stack, chunked)
+        engine.wait_until(
+            lambda: engine.metrics()["labs_analytics_http_bodies_refused_total"] >= 60 - 12 - 1,
+            what="most of them to be refused",
+        )
+        held = engine.metrics()["labs_analytics_http_body_bytes"]
+        assert 32 * MIB < held <= 64 * MIB
+        for _ in range(20):
+            engine.accept()  # small ones go through
+        assert engine.resident_bytes() - before < (64 + 32) * MIB
+    engine.wait_until(lambda: engine.metrics()["labs_analytics_http_body_bytes"] == 0)
+    body = b" " * LARGE + json.dumps(a_transaction()).encode()
+    assert engine.post(body, path="/v1/transactions").status_code == 202
+
+
+def test_who_is_refused_for_memory_is_told_to_come_again(engines):
+    engine = engines(BODY_MEMORY="20MiB", BODY_TIMEOUT="10m")
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            half_a_body(engine, stack, chunked=False)
+        engine.wait_until(
+            lambda: engine.metrics()["labs_analytics_http_body_bytes"] == 4 * LARGE // 2
+        )
+        answer = half_a_body(engine, stack, chunked=False).answer()
+        assert answer.status == 503
+        assert int(answer.headers["retry-after"]) >= 1
+        assert "memory" in answer.detail
+
+
+def test_memory_for_bodies_must_hold_one(engines):
+    engine = engines(start=False, BODY_MEMORY="10MiB", MAX_BODY_BYTES="20MiB")
+    done = engine.command("serve", check=False)
+    assert done.returncode == 2
+    assert "BODY_MEMORY=10485760: must be at least MAX_BODY_BYTES" in done.stderr
