@@ -18,6 +18,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/slice.h"
+#include "txn/txn.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -123,6 +124,54 @@ typedef int ledger_delivery_visitor(void *arg, const struct ledger_delivery *del
 MUST_CHECK int ledger_each_delivery(struct ledger *ledger, unsigned limit,
                                     ledger_delivery_visitor *each, void *arg,
                                     struct err *err); /* newest first, else the same */
+
+/*
+ * Orders to forget a user. One holds for this node's transactions before its position, wherever
+ * they are: in the log, in the store, here. It is open until ledger_forgotten().
+ */
+struct ledger_order {
+    char user[TXN_MAX_PENNKEY + 1]; /* a pennkey */
+    bool erase;                     /* the transactions go; else they are nobody's */
+    uint64_t position;
+    int64_t ordered_us;
+    bool done;
+};
+
+/* Records an order, or moves the one of this user and kind on; ERR_FULL if `most` are recorded,
+ * ERR_INVALID for no pennkey. Durable on return. */
+MUST_CHECK int ledger_forget(struct ledger *ledger, struct slice user, bool erase,
+                             uint64_t position, int64_t now_us, uint64_t most,
+                             struct ledger_order *ret, struct err *err);
+
+/* It has been carried out; ERR_NOT_FOUND if it has moved on meanwhile. Durable on return. */
+MUST_CHECK int ledger_forgotten(struct ledger *ledger, const struct ledger_order *order,
+                                struct err *err);
+
+/* Drops those that are done, of before that instant, and whose position is not behind this one:
+ * where the log begins. */
+MUST_CHECK int ledger_drop_orders(struct ledger *ledger, uint64_t position, int64_t before_us,
+                                  struct err *err);
+
+/* The oldest open order whose position the cursor has reached; false if there is none. From
+ * memory, as the next two. */
+bool ledger_next_order(struct ledger *ledger, uint64_t cursor, struct ledger_order *ret);
+uint64_t ledger_open_orders(struct ledger *ledger);
+
+/* What the orders say of a transaction of this log and this pennkey. Any thread, cheap. */
+enum ledger_verdict { LEDGER_KEEP, LEDGER_ANONYMISE, LEDGER_ERASE };
+enum ledger_verdict ledger_verdict(struct ledger *ledger, uint64_t position, struct slice user);
+
+/* Puts another record in the place of a failed or retrying one's. ERR_NOT_FOUND if there is
+ * none. Durable on return, as all of these. */
+MUST_CHECK int ledger_replace(struct ledger *ledger, uint64_t position, struct slice record,
+                              struct err *err);
+
+/* Deletes a failed or retrying one for good, which counts as discarded; else the same. */
+MUST_CHECK int ledger_erase(struct ledger *ledger, uint64_t position, struct err *err);
+
+/* Replaces a text in all reasons and in the errors of deliveries. */
+MUST_CHECK int ledger_mask(struct ledger *ledger, struct slice text, struct slice by,
+                           struct err *err);
 
 /* All of one instant, from memory: never waits for the disk. Any thread. */
 struct ledger_counts ledger_counts(struct ledger *ledger);

@@ -188,23 +188,38 @@ int ledger_recovered(struct ledger *ledger, uint64_t position, struct err *err)
     return code;
 }
 
+int ledger_discard_one(struct ledger *ledger, uint64_t position, bool retrying,
+                       struct ledger_counts *change)
+{
+    sqlite3_stmt *statement = ledger_statement(ledger, LEDGER_NOTE_DISCARDED);
+    uint64_t bytes = 0;
+    int code = remove_one(ledger, position, retrying, &bytes);
+
+    if (code == SQLITE_OK)
+        code = sqlite3_bind_int64(statement, 1, ledger_key(position));
+    if (code == SQLITE_OK)
+        code = ledger_run(ledger, LEDGER_NOTE_DISCARDED);
+    if (code != SQLITE_OK)
+        return code;
+    change->discarded += (uint64_t)sqlite3_changes(ledger->db); /* 0: it was noted before */
+    change->failed_bytes -= bytes;
+    if (retrying)
+        change->retrying -= 1;
+    else
+        change->failed -= 1;
+    return SQLITE_OK;
+}
+
 int ledger_discard(struct ledger *ledger, uint64_t position, struct err *err)
 {
-    struct ledger_counts change = {.failed = UINT64_MAX, .discarded = 1};
-    uint64_t bytes = 0;
+    struct ledger_counts change = {0};
     int code;
 
     pthread_mutex_lock(&ledger->lock);
     code = ledger_begin(ledger, LEDGER_DURABLE);
     if (code == SQLITE_OK)
-        code = remove_one(ledger, position, false, &bytes);
-    if (code == SQLITE_OK)
-        code = sqlite3_bind_int64(ledger_statement(ledger, LEDGER_NOTE_DISCARDED), 1,
-                                  ledger_key(position));
-    if (code == SQLITE_OK)
-        code = ledger_run(ledger, LEDGER_NOTE_DISCARDED);
+        code = ledger_discard_one(ledger, position, false, &change);
     code = ledger_finish(ledger, code, err, "discard %" PRIu64, position);
-    change.failed_bytes -= bytes;
     if (code == 0)
         ledger_counts_add(ledger, change);
     pthread_mutex_unlock(&ledger->lock);

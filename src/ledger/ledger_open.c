@@ -20,7 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define VERSION 1
+#define VERSION 2
 #define APPLICATION_ID 0x4c41424c /* "LABL" */
 #define BUSY_MS 5000
 #define CHECKPOINT_PAGES 1000 /* 4 MiB of write-ahead file */
@@ -39,6 +39,12 @@ static const char schema[] =
     " started_us INTEGER NOT NULL, duration_us INTEGER NOT NULL, outcome TEXT NOT NULL,"
     " error TEXT) STRICT;";
 
+/* What version 2 added. */
+static const char orders_schema[] =
+    "CREATE TABLE forgotten (user TEXT NOT NULL, erase INTEGER NOT NULL,"
+    " position INTEGER NOT NULL, ordered_us INTEGER NOT NULL, done INTEGER NOT NULL,"
+    " PRIMARY KEY (user, erase)) STRICT, WITHOUT ROWID;";
+
 /* The number that a query of one row and column gives. */
 static int ask(struct ledger *ledger, const char *query, int64_t *ret)
 {
@@ -53,8 +59,9 @@ static int ask(struct ledger *ledger, const char *query, int64_t *ret)
     return code == SQLITE_OK ? sqlite3_finalize(statement) : code;
 }
 
-/* In a transaction, so that all of it is of one instant. *ret_new: there are no tables yet. */
-static int check_version(struct ledger *ledger, bool *ret_new, struct err *err)
+/* In a transaction, so that all of it is of one instant. *ret_version: 0 if there are no tables
+ * yet. */
+static int check_version(struct ledger *ledger, int64_t *ret_version, struct err *err)
 {
     int64_t version = 0;
     int64_t application = 0;
@@ -67,8 +74,8 @@ static int check_version(struct ledger *ledger, bool *ret_new, struct err *err)
         code = ask(ledger, "SELECT count(*) FROM sqlite_schema", &tables);
     if (code != SQLITE_OK)
         return ledger_fault(ledger, code, err, "read the version");
-    *ret_new = version == 0 && application == 0 && tables == 0;
-    if (*ret_new)
+    *ret_version = version;
+    if (version == 0 && application == 0 && tables == 0)
         return 0;
     if (application != APPLICATION_ID || version < 1)
         return err_set(err, ERR_CORRUPT, "ledger: the file is a database, but not a ledger");
@@ -99,31 +106,35 @@ static int configure(struct ledger *ledger)
 {
     int code = ledger_exec(ledger, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                                    "PRAGMA journal_size_limit = 8388608;"
-                                   "PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF");
+                                   "PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF;"
+                                   "PRAGMA secure_delete = ON");
 
     ledger->sync = LEDGER_DURABLE;
     sqlite3_wal_hook(ledger->db, checkpoint, ledger);
     return code;
 }
 
-/* Under the lock of the file, since another process may be making the tables just now. */
+/* Makes the tables, or what a file of an older version lacks. Under the lock of the file, since
+ * another process may be doing so just now. */
 static int create(struct ledger *ledger, struct err *err)
 {
     char versions[96];
-    bool is_new = false;
+    int64_t version = 0;
     int result;
     int code = ledger_exec(ledger, "BEGIN IMMEDIATE");
 
     if (code != SQLITE_OK)
         return ledger_fault(ledger, code, err, "make the tables");
-    result = check_version(ledger, &is_new, err);
+    result = check_version(ledger, &version, err);
     if (result != 0)
         return result;
     snprintf(versions, sizeof versions, "PRAGMA application_id = %d; PRAGMA user_version = %d",
              APPLICATION_ID, VERSION);
-    if (is_new)
+    if (version == 0)
         code = ledger_exec(ledger, schema);
-    if (is_new && code == SQLITE_OK)
+    if (version < 2 && code == SQLITE_OK)
+        code = ledger_exec(ledger, orders_schema);
+    if (code == SQLITE_OK)
         code = ledger_exec(ledger, versions);
     if (code == SQLITE_OK)
         code = ledger_exec(ledger, "COMMIT");
@@ -131,14 +142,14 @@ static int create(struct ledger *ledger, struct err *err)
 }
 
 /* Looks at the file without changing it. */
-static int inspect(struct ledger *ledger, bool *ret_new, struct err *err)
+static int inspect(struct ledger *ledger, int64_t *ret_version, struct err *err)
 {
     int result;
     int code = ledger_exec(ledger, "BEGIN");
 
     if (code != SQLITE_OK)
         return ledger_fault(ledger, code, err, "read the version");
-    result = check_version(ledger, ret_new, err);
+    result = check_version(ledger, ret_version, err);
     if (result != 0)
         return result;
     code = ledger_exec(ledger, "COMMIT");
@@ -170,6 +181,8 @@ static int load(struct ledger *ledger, struct err *err)
         code = ledger_count(ledger, &ledger->counts);
     if (code == SQLITE_OK)
         code = ask(ledger, "SELECT count(*) FROM discarded", &discarded);
+    if (code == SQLITE_OK)
+        code = ledger_load_orders(ledger);
     if (code == SQLITE_OK)
         code = get_meta(ledger, "cursor", &ledger->cursor);
     if (code == SQLITE_OK)
@@ -250,10 +263,11 @@ int ledger_open(const char *path, uint64_t deliveries_kept, struct ledger **ret,
 {
     struct ledger *ledger = mem_zalloc(sizeof *ledger);
     struct err words = {0};
-    bool is_new = false;
+    int64_t version = 0;
     int code;
 
     pthread_mutex_init(&ledger->lock, NULL);
+    pthread_mutex_init(&ledger->orders_lock, NULL);
     pthread_mutex_init(&ledger->counts_lock, NULL);
     ledger->deliveries_kept = ledger_key(deliveries_kept);
     if (strlen(path) >= sizeof ledger->path) {
@@ -266,14 +280,14 @@ int ledger_open(const char *path, uint64_t deliveries_kept, struct ledger **ret,
         ledger_fault(ledger, code, &words, "end the mending");
         goto close;
     }
-    if (connect_file(ledger, &words) != 0 || inspect(ledger, &is_new, &words) != 0)
+    if (connect_file(ledger, &words) != 0 || inspect(ledger, &version, &words) != 0)
         goto close;
     code = configure(ledger);
     if (code != SQLITE_OK) {
         ledger_fault(ledger, code, &words, "prepare for writing");
         goto close;
     }
-    if ((is_new && create(ledger, &words) != 0) || load(ledger, &words) != 0)
+    if ((version < VERSION && create(ledger, &words) != 0) || load(ledger, &words) != 0)
         goto close;
     *ret = ledger;
     return 0;
@@ -288,6 +302,8 @@ void ledger_close(struct ledger *ledger)
     if (ledger == NULL)
         return;
     ledger_disconnect(ledger);
+    free(ledger->orders.list);
+    pthread_mutex_destroy(&ledger->orders_lock);
     pthread_mutex_destroy(&ledger->counts_lock);
     pthread_mutex_destroy(&ledger->lock);
     free(ledger);

@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 
 /* SQLite itself never returns it from a statement. */
 #define LEDGER_ABSENT SQLITE_NOTFOUND
@@ -35,6 +36,12 @@ enum ledger_statement {
     LEDGER_DELIVER,
     LEDGER_TRIM,
     LEDGER_DELIVERY_BEFORE,
+    LEDGER_ORDERS,
+    LEDGER_ORDER,
+    LEDGER_DROP_ORDERS,
+    LEDGER_REPLACE,
+    LEDGER_MASK_REASONS,
+    LEDGER_MASK_ERRORS,
     LEDGER_STATEMENTS,
 };
 
@@ -43,6 +50,14 @@ enum ledger_statement {
 enum ledger_sync { LEDGER_SOFT, LEDGER_DURABLE };
 
 #define LEDGER_PATH_SIZE 4224
+
+/* The orders to forget users, by user and kind. */
+struct ledger_orders {
+    struct ledger_order *list;
+    size_t count, room;
+    uint64_t open;
+    atomic_uint_fast64_t until; /* the farthest position of them all */
+};
 
 struct ledger {
     pthread_mutex_t lock; /* over all of this but the counts */
@@ -59,6 +74,10 @@ struct ledger {
 
     pthread_mutex_t counts_lock; /* over the counts; never held over I/O */
     struct ledger_counts counts;
+
+    /* Written with both locks held, read with either; never held over I/O. */
+    pthread_mutex_t orders_lock;
+    struct ledger_orders orders;
 };
 
 /* The key of a position; beyond the range of keys, the last one. */
@@ -111,6 +130,14 @@ int ledger_fault(struct ledger *ledger, int code, struct err *err, const char *f
 
 /* Copies a text or blob of the current row behind what is in *storage, returns its length. */
 size_t ledger_copy(sqlite3_stmt *statement, int column, struct buf *storage);
+
+/* Deletes a transaction of this kind and notes that it was discarded, inside a write; adds to
+ * *change. */
+MUST_CHECK int ledger_discard_one(struct ledger *ledger, uint64_t position, bool retrying,
+                                  struct ledger_counts *change);
+
+/* Reads the orders into memory, at open. */
+MUST_CHECK int ledger_load_orders(struct ledger *ledger);
 
 /* Counts what is there, anew. */
 MUST_CHECK int ledger_count(struct ledger *ledger, struct ledger_counts *ret);

@@ -51,6 +51,16 @@ static const char *const sql[LEDGER_STATEMENTS] = {
                                " duration_us, outcome, error FROM delivery"
                                " WHERE number < ?1 AND number >= ?2"
                                " ORDER BY number DESC LIMIT 1",
+    [LEDGER_ORDERS] = "SELECT user, erase, position, ordered_us, done FROM forgotten",
+    [LEDGER_ORDER] = "INSERT OR REPLACE INTO forgotten (user, erase, position, ordered_us, done)"
+                     " VALUES (?1, ?2, ?3, ?4, ?5)",
+    [LEDGER_DROP_ORDERS] = "DELETE FROM forgotten WHERE done = 1 AND position <= ?1"
+                           " AND ordered_us < ?2",
+    [LEDGER_REPLACE] = "UPDATE failed SET record = ?2 WHERE position = ?1",
+    [LEDGER_MASK_REASONS] = "UPDATE failed SET reason = replace(reason, ?1, ?2)"
+                            " WHERE instr(reason, ?1) > 0",
+    [LEDGER_MASK_ERRORS] = "UPDATE delivery SET error = replace(error, ?1, ?2)"
+                           " WHERE error IS NOT NULL AND instr(error, ?1) > 0",
 };
 
 int ledger_prepare(struct ledger *ledger)

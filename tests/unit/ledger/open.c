@@ -102,9 +102,26 @@ static void a_newer_version_is_refused_and_left_alone(void **state)
     struct scratch *scratch = *state;
 
     ledger_close(open_scratch(scratch));
-    change(scratch->path, "PRAGMA user_version = 2");
-    assert_refused(scratch, ERR_UNSUPPORTED, "version 2");
+    change(scratch->path, "PRAGMA user_version = 3");
+    assert_refused(scratch, ERR_UNSUPPORTED, "version 3");
+    assert_int_equal(ask(scratch->path, "PRAGMA user_version"), 3);
+}
+
+static void an_older_version_is_brought_up(void **state)
+{
+    struct scratch *scratch = *state;
+    struct ledger *ledger = open_scratch(scratch);
+    struct ledger_order order;
+
+    must_fail_at(ledger, 7, "seven");
+    ledger_close(ledger);
+    change(scratch->path, "DROP TABLE forgotten; PRAGMA user_version = 1");
+    ledger = open_scratch(scratch);
+    assert_counts(ledger, 1, 0, 5, 0);
+    assert_int_equal(ledger_forget(ledger, SLICE("jdoe"), true, 9, 1, 9, &order, NULL), 0);
+    ledger_close(ledger);
     assert_int_equal(ask(scratch->path, "PRAGMA user_version"), 2);
+    ledger_close(open_scratch(scratch));
 }
 
 static void another_database_is_refused_and_left_alone(void **state)
@@ -281,6 +298,7 @@ int main(void)
         in_scratch(a_new_ledger_is_empty_and_private),
         in_scratch(everything_is_there_after_reopening),
         in_scratch(a_newer_version_is_refused_and_left_alone),
+        in_scratch(an_older_version_is_brought_up),
         in_scratch(another_database_is_refused_and_left_alone),
         in_scratch(a_file_that_is_no_database_is_refused_and_left_alone),
         in_scratch(a_file_cut_short_is_refused),
