@@ -88,6 +88,11 @@ void handle_analytics(struct http_request *request, void *arg)
         respond_fault(loop, request, 403, &fault);
         return;
     }
+    if (txn.pennkey.at == NULL && read_session(loop, request, &txn.session, &err) != 0) {
+        atomic_fetch_add_explicit(&loop->counters.rejected, 1, memory_order_relaxed);
+        http_respond_error(request, 400, NULL, "%s", err.text);
+        return;
+    }
     if (queue_put(loop->producer, &txn, &err) != 0) {
         respond_refused(loop, request, &err);
         return;

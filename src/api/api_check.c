@@ -61,6 +61,28 @@ bool media_is(struct slice header, const char *media_type)
     return header.len == len || header.at[len] == ';' || header.at[len] == ' ';
 }
 
+int read_session(struct loop *loop, struct http_request *request, struct slice *ret,
+                 struct err *err)
+{
+    struct slice session;
+
+    if (!users_take_sessions(loop->api->options.view.users))
+        return 0;
+    session = http_request_header(request, "x-session-id");
+    if (session.len == 0)
+        return 0;
+    if (session.len > TXN_MAX_SESSION)
+        return err_set(err, ERR_INVALID, "x-session-id: must be at most %d bytes long",
+                       TXN_MAX_SESSION);
+    for (size_t i = 0; i < session.len; i++) {
+        if (session.at[i] <= ' ' || session.at[i] > '~')
+            return err_set(err, ERR_INVALID,
+                           "x-session-id: must be printable ASCII without spaces");
+    }
+    *ret = session;
+    return 0;
+}
+
 void respond_refused(struct loop *loop, struct http_request *request, const struct err *err)
 {
     char seconds[16];

@@ -18,6 +18,7 @@ struct readings {
     struct forward_status forward;
     struct http_stats http;
     struct auth_stats tokens;
+    struct users_status users;
     uint64_t accepted, rejected, datapoints, refused, limited_requests, limited_datapoints;
     double uptime;
     bool refusing;
@@ -93,6 +94,21 @@ static const struct metric {
      FIELD(forward.errors, READ_UINT)},
     {"store_conflicts_total", "", "counter", "Attempts that found the cursor elsewhere.",
      FIELD(forward.conflicts, READ_UINT)},
+    {"sessions_total", "{result=\"resolved\"}", "counter",
+     "Transactions stored, by what became of their session.",
+     FIELD(forward.sessions[USERS_RESOLVED], READ_UINT)},
+    {"sessions_total", "{result=\"refused\"}", NULL, NULL,
+     FIELD(forward.sessions[USERS_REFUSED], READ_UINT)},
+    {"sessions_total", "{result=\"given_up\"}", NULL, NULL,
+     FIELD(forward.sessions[USERS_GIVEN_UP], READ_UINT)},
+    {"introspection_down", "", "gauge", "1 while the users of sessions cannot be asked for.",
+     FIELD(users.down, READ_BOOL)},
+    {"introspection_requests_total", "", "counter", "Questions for the user of a session.",
+     FIELD(users.requests, READ_UINT)},
+    {"introspection_failures_total", "", "counter", "Questions without an answer.",
+     FIELD(users.failures, READ_UINT)},
+    {"introspection_cache_hits_total", "", "counter", "Sessions whose answer was at hand.",
+     FIELD(users.cache_hits, READ_UINT)},
     {"http_connections", "", "gauge", "Open connections.", FIELD(http.connections, READ_UINT)},
     {"http_connections_total", "", "counter", "Connections taken.",
      FIELD(http.accepted, READ_UINT)},
@@ -130,6 +146,7 @@ static void take_readings(struct api *api, struct readings *readings)
         .ledger = ledger_counts(view->ledger),
         .queue = queue_status(view->queue),
         .forward = forward_status(view->forward),
+        .users = users_status(view->users),
         .http = http_stats(api->server),
         .uptime = (double)(clock_wall_us() - view->started_us) / 1e6,
         .refusing = queue_refusing(view->queue, NULL),

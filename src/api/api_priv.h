@@ -63,6 +63,10 @@ void product_fault(struct loop *loop, const struct auth_claims *claims, uint32_t
                    struct ingest_fault *ret);
 /* Media type without parameters, compared without case. */
 bool media_is(struct slice header, const char *media_type);
+/* The session of a transaction that names no user, if sessions are of use: *ret stays untouched if
+ * there is none. ERR_INVALID for a header that cannot be one. */
+MUST_CHECK int read_session(struct loop *loop, struct http_request *request, struct slice *ret,
+                            struct err *err);
 /* 503 with Retry-After, for errors of the queue. */
 void respond_refused(struct loop *loop, struct http_request *request, const struct err *err);
 

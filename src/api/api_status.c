@@ -97,6 +97,25 @@ static void write_failed(const struct api_view *view, struct buf *out)
                ledger.full ? "true" : "false");
 }
 
+/* If there is somebody to ask for the users of sessions. */
+static void write_users(const struct api_view *view, struct buf *out)
+{
+    struct users_status users = users_status(view->users);
+    struct forward_status forward;
+
+    if (!users.asks || view->forward == NULL)
+        return;
+    forward = forward_status(view->forward);
+    buf_printf(out,
+               ",\"users\":{\"introspection\":\"%s\",\"resolved\":%" PRIu64 ",\"refused\":%" PRIu64
+               ",\"given_up\":%" PRIu64 ",\"last_error\":",
+               users.down ? "down" : "up", forward.sessions[USERS_RESOLVED],
+               forward.sessions[USERS_REFUSED], forward.sessions[USERS_GIVEN_UP]);
+    json_write_string(out,
+                      users.last_error[0] != '\0' ? slice_of(users.last_error) : (struct slice){0});
+    buf_append_char(out, '}');
+}
+
 int api_write_status(const struct api_view *view, struct buf *out, struct err *err)
 {
     struct api_counts counts = api_counts(view);
@@ -114,6 +133,7 @@ int api_write_status(const struct api_view *view, struct buf *out, struct err *e
     buf_append_char(out, ',');
     write_queue(view, out);
     write_store(view, out);
+    write_users(view, out);
     buf_printf(out,
                ",\"transactions\":{\"accepted\":%" PRIu64 ",\"uncompleted\":%" PRIu64
                ",\"successful\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"discarded\":%" PRIu64 "}",

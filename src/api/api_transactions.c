@@ -16,6 +16,7 @@ struct taking {
     struct loop *loop;
     const struct auth_claims *claims;
     struct waiter *waiter;
+    struct http_request *request;
     uint32_t accepted;
     uint32_t forbidden; /* refused for who asks, not for what they say */
     uint64_t datapoints;
@@ -60,6 +61,7 @@ static int refuse_one(void *arg, const struct ingest_fault *fault, struct err *e
 static int accept_one(void *arg, const struct txn *txn, struct err *err)
 {
     struct taking *taking = arg;
+    struct txn with_session;
     int code;
 
     if (!auth_may_write(taking->claims, txn->product)) {
@@ -68,6 +70,13 @@ static int accept_one(void *arg, const struct txn *txn, struct err *err)
         product_fault(taking->loop, taking->claims, txn->product, &fault);
         taking->forbidden++;
         return refuse_one(taking, &fault, err);
+    }
+    if (txn->pennkey.at == NULL) {
+        with_session = *txn;
+        code = read_session(taking->loop, taking->request, &with_session.session, err);
+        if (code != 0)
+            return code;
+        txn = &with_session;
     }
     code = queue_put(taking->loop->producer, txn, err);
     if (code != 0)
@@ -184,7 +193,7 @@ static void respond_whole(struct taking *taking, struct http_request *request, i
 void handle_transactions(struct http_request *request, void *arg)
 {
     struct loop *loop = loop_of(request);
-    struct taking taking = {.loop = loop};
+    struct taking taking = {.loop = loop, .request = request};
     const struct ingest_sink sink = {&taking, accept_one, refuse_one};
     enum ingest_encoding encoding;
     enum ingest_shape shape;

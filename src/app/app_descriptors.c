@@ -10,7 +10,8 @@
 #include <inttypes.h>
 #include <sys/resource.h>
 
-enum { OWN = 64, OWN_A_LOOP = 8 }; /* log, ledger, store, readers; a loop's sockets and pipes */
+/* Log, ledger, store, readers, introspection; a loop's sockets and pipes. */
+enum { OWN = 128, OWN_A_LOOP = 8 };
 
 unsigned app_descriptors(unsigned connections, unsigned loops)
 {

@@ -169,9 +169,20 @@ static int open_queue(struct engine *engine, struct err *err)
 
 static int open_users(struct engine *engine, struct err *err)
 {
+    const struct config *config = engine->config;
     struct users_options options = {
-        .data_dir = engine->config->data_dir,
-        .pseudonymize = engine->config->pseudonymize == CONFIG_ON,
+        .data_dir = config->data_dir,
+        .pseudonymize = config->pseudonymize == CONFIG_ON,
+        .url = config->introspection_url,
+        .client_id = config->introspection_client_id,
+        .client_secret = config->introspection_client_secret,
+        .user_members = config->introspection_user,
+        .timeout_ms = (int64_t)config->introspection_timeout,
+        .patience_ms = (int64_t)config->introspection_patience,
+        .retry_min_ms = (int64_t)config->forward_retry_min,
+        .retry_max_ms = (int64_t)config->forward_retry_max,
+        .cache = config->introspection_cache,
+        .connections = (unsigned)config->introspection_connections,
     };
 
     return users_open(&options, &engine->users, err);

@@ -48,6 +48,14 @@ struct config {
     uint64_t readers;     /* threads that answer reading requests */
 
     uint64_t pseudonymize; /* enum config_switch */
+    char *introspection_url;
+    char *introspection_client_id;
+    char *introspection_client_secret;
+    char *introspection_user;
+    uint64_t introspection_timeout;
+    uint64_t introspection_patience;
+    uint64_t introspection_cache; /* sessions remembered */
+    uint64_t introspection_connections;
 
     uint64_t key_requests_per_second; /* of each API key; 0: no limit */
     uint64_t key_datapoints_per_second;
@@ -102,7 +110,8 @@ void config_free(struct config *config);
 bool config_duration(const char *text, uint64_t *ret_ms);
 
 /* The table as help text for --help, as a list of values with sources (lines that a .env
- * could hold), as Markdown for docs. Passwords inside DATABASE_URL are shown as "***". */
+ * could hold), as Markdown for docs. Secrets and passwords inside DATABASE_URL are shown as "***".
+ */
 void config_help(struct buf *out);
 void config_show(const struct config *config, struct buf *out);
 void config_markdown(struct buf *out);

@@ -196,10 +196,7 @@ static int wrap_with_origin(const struct loading *load, int row, struct err *err
     char flag[CONFIG_FLAG_SIZE];
     struct buf value = {0};
 
-    if (option->offset == offsetof(struct config, database_url))
-        config_redacted_url(text, &value);
-    else
-        buf_append_text(&value, text);
+    config_value_redacted(option, text, &value);
     for (size_t i = 0; i < value.len; i++) {
         if ((unsigned char)value.data[i] < 0x20 || value.data[i] == 0x7f)
             value.data[i] = '?';

@@ -53,7 +53,10 @@ void config_value_bounds(const struct config_option *option, struct buf *out);
 /* A number as this option writes it, exact, in the largest unit: 64MiB, 200ms, fsync. */
 void config_value_format(const struct config_option *option, uint64_t value, struct buf *out);
 
-/* The field as text; the password of DATABASE_URL stays out. */
+/* A value of this option as it may be shown: no secret, no password in a URL. */
+void config_value_redacted(const struct config_option *option, const char *text, struct buf *out);
+
+/* The field as text; secrets stay out. */
 void config_value_show(const struct config_option *option, const struct config *config,
                        struct buf *out);
 

@@ -195,6 +195,22 @@ void config_value_bounds(const struct config_option *option, struct buf *out)
     config_value_format(option, option->max, out);
 }
 
+static bool is_secret(const struct config_option *option)
+{
+    return option->offset == offsetof(struct config, introspection_client_secret);
+}
+
+void config_value_redacted(const struct config_option *option, const char *text, struct buf *out)
+{
+    if (is_secret(option) && *text != '\0')
+        buf_append_text(out, "***");
+    else if (option->offset == offsetof(struct config, database_url) ||
+             option->offset == offsetof(struct config, introspection_url))
+        config_redacted_url(text, out);
+    else
+        buf_append_text(out, text);
+}
+
 void config_value_show(const struct config_option *option, const struct config *config,
                        struct buf *out)
 {
@@ -202,8 +218,6 @@ void config_value_show(const struct config_option *option, const struct config *
 
     if (option->type != CONFIG_TYPE_STRING)
         config_value_format(option, *config_number(option, field_of), out);
-    else if (option->offset == offsetof(struct config, database_url))
-        config_redacted_url(*config_string(option, field_of), out);
     else
-        buf_append_text(out, *config_string(option, field_of));
+        config_value_redacted(option, *config_string(option, field_of), out);
 }

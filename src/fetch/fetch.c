@@ -61,6 +61,25 @@ static size_t take(char *bytes, size_t size, size_t count, void *arg)
     return len;
 }
 
+/* libcurl asks this a few times a second, and once a second while nothing comes. */
+static int is_stopped(void *arg, curl_off_t to_come, curl_off_t come, curl_off_t to_go,
+                      curl_off_t gone)
+{
+    const atomic_bool *stop = arg;
+
+    (void)to_come, (void)come, (void)to_go, (void)gone;
+    return atomic_load(stop);
+}
+
+static void set_stop(CURL *curl, const atomic_bool *stop)
+{
+    if (stop == NULL)
+        return;
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, is_stopped);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, (void *)stop);
+}
+
 static void set_trust(CURL *curl, const char *pinned)
 {
     curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
@@ -91,6 +110,7 @@ static void set_request(CURL *curl, const struct fetch_request *request)
     if (request->method != NULL)
         curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
     set_trust(curl, request->pinned);
+    set_stop(curl, request->stop);
 }
 
 static int explain(CURLcode result, const struct fetch_request *request,

@@ -13,6 +13,8 @@
 #include "base/err.h"
 #include "base/slice.h"
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,14 +28,20 @@ struct fetch_request {
     const char *url;            /* http:// or https:// */
     const char *const *headers; /* "Name: value", the last NULL; NULL: none */
     struct slice body;          /* at == NULL: none */
-    const char *user;           /* with `password` for Basic authentication (RFC 7617); NULL: none */
+    const char *user; /* with `password` for Basic authentication (RFC 7617); NULL: none */
     const char *password;
     int64_t timeout_ms; /* for all of it: name, connection, TLS, answer */
     size_t max_bytes;   /* of the answer's body */
     /* A PEM file whose certificates alone are trusted, whatever name they bear: for the engine
      * on this machine. NULL: the system's authorities and the URL's name. */
     const char *pinned;
+    const atomic_bool *stop; /* once true, the call ends within about a second; NULL: never */
 };
+
+/* That a URL may be asked with secrets: https://, or http:// to this machine (localhost,
+ * 127.0.0.0/8,
+ * [::1]), and without a user in it. ERR_INVALID says what it must be. */
+MUST_CHECK int fetch_check_url(const char *url, struct err *err);
 
 /* 0 for an answer of any status, with its body in `out` (emptied first); ERR_UNAVAILABLE if
  * none came in time (also: unknown name, refused connection, failed verification), ERR_TOO_LARGE

@@ -49,6 +49,7 @@ static void dispose(struct forward *forward)
     for (int i = 0; i < SLOTS; i++) {
         store_batch_close(forward->slots[i].batch);
         free(forward->slots[i].positions);
+        free(forward->slots[i].sessions);
     }
     store_batch_close(forward->single);
     store_close(forward->store);
@@ -61,6 +62,10 @@ static void dispose(struct forward *forward)
 
 static void order_stop(struct forward *forward, bool now)
 {
+    struct users *users = forward->options.users;
+
+    if (now || users_status(users).down)
+        users_interrupt(users);
     pthread_mutex_lock(&forward->lock);
     forward->stopping = true;
     if (now)

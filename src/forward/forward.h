@@ -72,7 +72,8 @@ struct forward_status {
     uint64_t refusals; /* transactions that became failed */
     uint64_t errors;   /* attempts that met a store that was not there */
     uint64_t conflicts;
-    uint64_t damaged_bytes; /* of the log, passed over */
+    uint64_t damaged_bytes;           /* of the log, passed over */
+    uint64_t sessions[USERS_ANSWERS]; /* transactions stored, by what became of their session */
 };
 struct forward_status forward_status(struct forward *forward); /* any thread */
 

@@ -20,11 +20,9 @@
 enum { IDLE_MS = 500, DISK_PAUSE_MS = 1000 };
 
 void batch_add(const struct forward *forward, struct store_batch *batch, uint64_t position,
-               const struct txn *txn)
+               const struct txn *txn, const struct forward_user *user)
 {
     const char *product = txn_product_name(forward->options.products, txn->product);
-    char storage[FORWARD_USER_SIZE];
-    struct slice user = forward_user(forward, txn, storage);
     char id[TXN_ID_SIZE];
     char unnamed[32];
     struct txn row;
@@ -33,25 +31,29 @@ void batch_add(const struct forward *forward, struct store_batch *batch, uint64_
         snprintf(unnamed, sizeof unnamed, "PRODUCT_%u", txn->product);
         product = unnamed;
     }
-    if (user.at != txn->pennkey.at) {
+    if (user->name.at != txn->pennkey.at) {
         row = *txn;
-        row.pennkey = user;
+        row.pennkey = user->name;
         txn = &row;
     }
     txn_id_format(id, queue_node(forward->options.queue), position);
     store_batch_add(batch, id, product, txn);
 }
 
-static void add(struct forward *forward, struct slot *slot, const struct queue_item *item)
+static void add(struct forward *forward, struct slot *slot, const struct queue_item *item,
+                const struct forward_user *user)
 {
     size_t count = store_batch_count(slot->batch);
 
     if (count == slot->room) {
         slot->room = slot->room == 0 ? 1024 : slot->room * 2;
         slot->positions = mem_realloc(slot->positions, slot->room * sizeof *slot->positions);
+        slot->sessions = mem_realloc(slot->sessions, slot->room * sizeof *slot->sessions);
     }
     slot->positions[count] = item->position;
-    batch_add(forward, slot->batch, item->position, &item->txn);
+    slot->sessions[count] = (unsigned char)user->session;
+    slot->has_sessions |= user->session != USERS_NO_SESSION;
+    batch_add(forward, slot->batch, item->position, &item->txn, user);
 }
 
 static bool full(const struct forward *forward, const struct slot *slot)
@@ -62,20 +64,25 @@ static bool full(const struct forward *forward, const struct slot *slot)
 }
 
 /* Takes what is there. 0 when the batch is full, ERR_NOT_FOUND when the log has no more now,
- * ERR_IO when the disk fails. */
+ * ERR_IO when the disk fails, ERR_BUSY when the next one's session has to be asked for. */
 static int take(struct forward *forward, struct slot *slot, struct queue_reader *reader,
                 struct err *err)
 {
     while (!full(forward, slot)) {
         struct queue_item item;
+        struct forward_user user;
         int code = queue_reader_next(reader, &item, err);
 
-        if (code == 0)
-            add(forward, slot, &item);
-        else if (code == ERR_CORRUPT)
+        if (code == ERR_CORRUPT) {
             slot->damaged_bytes += item.next - item.position;
-        else
+        } else if (code != 0) {
             return code;
+        } else if (forward_user(forward, &item.txn, &user)) {
+            add(forward, slot, &item, &user);
+        } else {
+            queue_reader_seek(reader, item.position);
+            return ERR_BUSY;
+        }
         slot->end = item.next;
     }
     return 0;
@@ -116,6 +123,13 @@ static bool load(struct forward *forward, struct slot *slot, struct queue_reader
         int code = take(forward, slot, reader, &err);
         bool something = slot->end > start;
 
+        if (code == ERR_BUSY) {
+            if (something) /* what stands before it does not wait */
+                return true;
+            if (!loader_ask(forward, reader, slot->end))
+                return false;
+            continue;
+        }
         if (code != ERR_IO && disk_failed) {
             log_info("forward", "the queue can be read again");
             disk_failed = false;
@@ -195,6 +209,7 @@ void *loader_run(void *arg)
 
         store_batch_reset(slot->batch);
         slot->damaged_bytes = 0;
+        slot->has_sessions = false;
         slot->end = position;
         loaded = loader_gate(forward) && load(forward, slot, reader);
         if (loaded)

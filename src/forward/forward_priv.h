@@ -21,7 +21,9 @@ enum slot_state { SLOT_EMPTY, SLOT_LOADING, SLOT_LOADED };
 struct slot {
     enum slot_state state;
     struct store_batch *batch;
-    uint64_t *positions; /* of each transaction */
+    uint64_t *positions;     /* of each transaction */
+    unsigned char *sessions; /* enum users_answer, of each transaction */
+    bool has_sessions;       /* one of them had one */
     size_t room;
     uint64_t end; /* position behind all of it */
     uint64_t damaged_bytes;
@@ -44,7 +46,9 @@ struct forward {
     bool seek;                      /* the loader has to start over at seek_to */
     uint64_t seek_to;
     bool stopping, stop_now, writer_stopped, poked;
-    bool ordered; /* to forward what is there, whatever the window says */
+    bool sessions_wait; /* while stopping: the loader has got to a session without an answer */
+    bool retries_wait;  /* so has the last pass over those that are marked for another try */
+    bool ordered;       /* to forward what is there, whatever the window says */
     struct forward_status status;
 
     struct schedule schedule;
@@ -69,15 +73,23 @@ void *writer_run(void *forward);
  * ERR_UNAVAILABLE from the store. Writer only. */
 MUST_CHECK int retry_marked(struct forward *forward, struct err *err);
 
-/* forward_user.c: who the user of the transaction's rows is; at == NULL: nobody. It borrows from
- * the transaction or from `storage`. */
-enum { FORWARD_USER_SIZE = 128 };
-struct slice forward_user(const struct forward *forward, const struct txn *txn,
-                          char storage[FORWARD_USER_SIZE]);
+/* forward_user.c: who the user of a transaction's rows is. */
+struct forward_user {
+    struct slice name; /* at == NULL: nobody. Borrows from the transaction, or from here: */
+    char storage[USERS_NAME_SIZE], pseudonym[USERS_PSEUDONYM_SIZE];
+    enum users_answer session; /* what became of the transaction's session */
+};
+
+/* False if the session has to be asked for first. */
+bool forward_user(const struct forward *forward, const struct txn *txn, struct forward_user *ret);
+
+/* forward_ask.c: has the sessions from `position` on asked for, or waits until there is a reason
+ * to look again. False if other orders came first. Loader only. */
+bool loader_ask(struct forward *forward, struct queue_reader *reader, uint64_t position);
 
 /* Adds one transaction of this log to a batch, with the user that it is stored with. */
 void batch_add(const struct forward *forward, struct store_batch *batch, uint64_t position,
-               const struct txn *txn);
+               const struct txn *txn, const struct forward_user *user);
 
 /* Waits on a condition for at most so long; the lock is held. False when the time was over. */
 bool forward_wait(struct forward *forward, pthread_cond_t *condition, int64_t timeout_ms);

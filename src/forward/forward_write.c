@@ -155,7 +155,8 @@ static struct forward_event load(struct writer *writer)
             note_unproven(writer);
             return (struct forward_event){.kind = EVENT_UNAVAILABLE};
         }
-        note_proven(writer);
+        if (!forward->retries_wait)
+            note_proven(writer);
     }
     pthread_mutex_lock(&forward->lock);
     slot = &forward->slots[forward->write_slot];
@@ -234,6 +235,8 @@ static void note_stored(struct writer *writer, uint64_t to)
     status->batches++;
     status->transactions += state->last - state->first;
     status->rows += store_batch_rows(writer->slot->batch, state->first, state->last);
+    for (size_t i = state->first; writer->slot->has_sessions && i < state->last; i++)
+        status->sessions[writer->slot->sessions[i]]++;
     pthread_mutex_unlock(&forward->lock);
 }
 
@@ -334,13 +337,15 @@ static bool done(struct writer *writer, enum forward_action action)
     pthread_mutex_lock(&forward->lock);
     stopping = forward->stopping;
     now = forward->stop_now;
-    waiting = forward->status.waiting && forward->slots[forward->write_slot].state != SLOT_LOADED;
+    waiting = (forward->status.waiting || forward->sessions_wait) &&
+              forward->slots[forward->write_slot].state != SLOT_LOADED;
     pthread_mutex_unlock(&forward->lock);
     if (!stopping)
         return false;
     if (now || action == ACTION_WAIT)
         return true;
-    return action == ACTION_LOAD && ledger_counts(forward->options.ledger).retrying == 0 &&
+    return action == ACTION_LOAD &&
+           (ledger_counts(forward->options.ledger).retrying == 0 || forward->retries_wait) &&
            (waiting || queue_status(forward->options.queue).pending_transactions == 0);
 }
 
