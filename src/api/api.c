@@ -64,6 +64,7 @@ static void loop_turn(struct http_loop *http, void *arg)
 
     (void)http;
     wal_flush(loop->producer);
+    audit_sum_up(loop->api, false);
 }
 
 /* What is under way comes home first: a batch, or a reader's job, may outlive the request that
@@ -108,6 +109,7 @@ void api_close(struct api *api)
 {
     if (api == NULL)
         return;
+    audit_sum_up(api, true);
     readers_close(api->readers);
     for (int i = 0; i < MAX_LOOPS; i++) {
         struct loop *loop = atomic_load(&api->loops[i]);

@@ -72,6 +72,7 @@ struct api_options {
     size_t max_body;
     size_t commit_max_bytes;
     size_t token_cache;
+    unsigned audit_lines; /* of refused logins a second; more are summed up */
     unsigned readers;
     unsigned loops;
 };

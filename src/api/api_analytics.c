@@ -85,6 +85,7 @@ void handle_analytics(struct http_request *request, void *arg)
     }
     if (!auth_may_write(claims, txn.product)) {
         product_fault(loop, claims, txn.product, &fault);
+        audit_refused(loop->api, request, claims->subject, fault.message);
         respond_fault(loop, request, 403, &fault);
         return;
     }

@@ -71,16 +71,20 @@ static int run_deliveries(struct job *job, const struct api_view *view)
 static int run_retry(struct job *job, const struct api_view *view)
 {
     struct err err;
-    int status = status_of(job, api_retry(view, job_id(job), &job->out, &err), &err);
+    int code = api_retry(view, job_id(job), &job->out, &err);
+    int status = status_of(job, code, &err);
 
+    audit_change("retry", job->who, job->id, job->from, code, &err);
     return status == 200 ? 202 : status;
 }
 
 static int run_discard(struct job *job, const struct api_view *view)
 {
     struct err err;
+    int code = api_discard(view, job_id(job), &job->out, &err);
 
-    return status_of(job, api_discard(view, job_id(job), &job->out, &err), &err);
+    audit_change("discard", job->who, job->id, job->from, code, &err);
+    return status_of(job, code, &err);
 }
 
 static void set_id(struct job *job, struct slice id)
@@ -117,19 +121,27 @@ static bool may_read(struct http_request *request)
     return check_caller(loop_of(request), request, AUTH_READ, &claims);
 }
 
-static bool may_change(struct http_request *request)
-{
-    const struct auth_claims *claims;
-
-    return check_caller(loop_of(request), request, AUTH_ADMIN, &claims);
-}
-
 static void ask(struct api *api, struct http_request *request,
                 int (*run)(struct job *job, const struct api_view *view))
 {
     struct job *job = job_new(loop_of(request), request, run);
 
     set_id(job, http_request_capture(request));
+    readers_ask(api->readers, job);
+}
+
+static void change(struct api *api, struct http_request *request,
+                   int (*run)(struct job *job, const struct api_view *view))
+{
+    const struct auth_claims *claims;
+    struct job *job;
+
+    if (!check_caller(loop_of(request), request, AUTH_ADMIN, &claims))
+        return;
+    job = job_new(loop_of(request), request, run);
+    set_id(job, http_request_capture(request));
+    snprintf(job->who, sizeof job->who, "%s", claims->subject);
+    http_request_peer(request, job->from, sizeof job->from);
     readers_ask(api->readers, job);
 }
 
@@ -147,14 +159,12 @@ void handle_status(struct http_request *request, void *arg)
 
 void handle_transaction_retry(struct http_request *request, void *arg)
 {
-    if (may_change(request))
-        ask(arg, request, run_retry);
+    change(arg, request, run_retry);
 }
 
 void handle_transaction_discard(struct http_request *request, void *arg)
 {
-    if (may_change(request))
-        ask(arg, request, run_discard);
+    change(arg, request, run_discard);
 }
 
 void handle_deliveries(struct http_request *request, void *arg)
@@ -206,11 +216,15 @@ void handle_transaction_list(struct http_request *request, void *arg)
 
 void handle_forward(struct http_request *request, void *arg)
 {
+    const struct auth_claims *claims;
     struct api *api = arg;
     char body[96];
+    char from[48];
 
-    if (!may_change(request))
+    if (!check_caller(loop_of(request), request, AUTH_ADMIN, &claims))
         return;
+    http_request_peer(request, from, sizeof from);
+    audit_change("forward", claims->subject, NULL, from, 0, NULL);
     snprintf(body, sizeof body, "{\"pending_transactions\":%llu}",
              (unsigned long long)queue_status(api->options.view.queue).pending_transactions);
     forward_order(api->options.view.forward);

@@ -8,13 +8,16 @@
 #include <stdio.h>
 #include <strings.h>
 
-static bool refuse_scope(struct http_request *request, const struct auth_claims *claims,
-                         enum auth_scope scope)
+static bool refuse_scope(struct loop *loop, struct http_request *request,
+                         const struct auth_claims *claims, enum auth_scope scope)
 {
     const char *what = scope == AUTH_WRITE  ? "send transactions"
                        : scope == AUTH_READ ? "read"
                                             : "change anything: that takes an admin's key";
+    char why[64];
 
+    snprintf(why, sizeof why, "may not %s", what);
+    audit_refused(loop->api, request, claims->subject, why);
     http_respond_error(request, 403, NULL, "%s may not %s", claims->subject, what);
     return false;
 }
@@ -29,14 +32,17 @@ bool check_caller(struct loop *loop, struct http_request *request, enum auth_sco
                        ret_claims, &err)) {
     case 0:
         return check_rate(loop, request, *ret_claims, scope) &&
-               (((*ret_claims)->scopes & scope) != 0 || refuse_scope(request, *ret_claims, scope));
+               (((*ret_claims)->scopes & scope) != 0 ||
+                refuse_scope(loop, request, *ret_claims, scope));
     case ERR_DENIED:
+        audit_refused(loop->api, request, (*ret_claims)->subject, err.text);
         http_respond_error(request, 403, NULL, "%s", err.text);
         return false;
     case ERR_UNAVAILABLE:
         respond_refused(loop, request, &err);
         return false;
     default:
+        audit_refused(loop->api, request, NULL, err.text);
         http_respond_error(request, 401, challenge, "%s", err.text);
         return false;
     }

@@ -58,6 +58,15 @@ bool check_rate(struct loop *loop, struct http_request *request, const struct au
                 enum auth_scope scope);
 /* What was taken in of a request is counted against the caller's rate. */
 void charge(const struct auth_claims *claims, uint64_t datapoints);
+/* api_audit.c: the log's lines on who was refused and who changed what. A login is refused
+ * when the answer is 401 or 403; `who` may be NULL. */
+void audit_refused(struct api *api, const struct http_request *request, const char *who,
+                   const char *why);
+/* Says how many refused logins were not written since it was last said, once a second. */
+void audit_sum_up(struct api *api, bool now);
+/* `who` did, or tried (code != 0), `action` to `target`. Any thread. */
+void audit_change(const char *action, const char *who, const char *target, const char *from,
+                  int code, const struct err *err);
 /* "PCR: may not be written by urn:pennlabs:clubs" as a fault of the field `product`. */
 void product_fault(struct loop *loop, const struct auth_claims *claims, uint32_t product,
                    struct ingest_fault *ret);
@@ -78,6 +87,8 @@ struct job {
     struct loop *loop;
     struct http_request *request;
     int (*run)(struct job *job, const struct api_view *view);
+    char who[AUTH_MAX_SUBJECT]; /* wants to change something, and from where */
+    char from[48];
     char id[64]; /* what the path names; "" if nothing */
     size_t id_len;
     unsigned limit;
@@ -102,6 +113,9 @@ struct api {
     struct readers *readers;
     struct http_server *server;
     _Atomic(struct loop *) loops[MAX_LOOPS];
+    struct rate_bucket audit_lines;
+    atomic_uint_fast64_t audit_unsaid; /* refused logins */
+    _Atomic int64_t audit_summed_us;   /* when they were last said */
 };
 
 /* Handlers. */

@@ -68,7 +68,9 @@ static int accept_one(void *arg, const struct txn *txn, struct err *err)
         struct ingest_fault fault;
 
         product_fault(taking->loop, taking->claims, txn->product, &fault);
-        taking->forbidden++;
+        if (taking->forbidden++ == 0)
+            audit_refused(taking->loop->api, taking->waiter->request, taking->claims->subject,
+                          fault.message);
         return refuse_one(taking, &fault, err);
     }
     if (txn->pennkey.at == NULL) {

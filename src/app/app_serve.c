@@ -229,6 +229,7 @@ static int start_http(struct engine *engine, struct err *err)
         .max_body = config->max_body_bytes,
         .commit_max_bytes = config->commit_max_bytes,
         .token_cache = config->token_cache,
+        .audit_lines = (unsigned)config->audit_lines_per_second,
         .readers = (unsigned)config->readers,
         .loops = (unsigned)config->workers,
     };

@@ -1,8 +1,10 @@
 /*
  * One line an event. Control characters and quotes are escaped in both forms, so
- * that words from outside (a store's error, a path) cannot forge a line.
+ * that words from outside (a store's error, a path) cannot forge a line. Lines of the audit
+ * (log_audit.c) are put together in the same way.
  */
 #include "base/log.h"
+#include "base/log_priv.h"
 
 #include "base/clock.h"
 
@@ -19,6 +21,17 @@ void log_open(enum log_level lowest, bool json)
 {
     lowest_level = lowest;
     as_json = json;
+}
+
+bool log_is_json(void)
+{
+    return as_json;
+}
+
+void log_line(const char *line, size_t len)
+{
+    if (write(STDERR_FILENO, line, len) < 0)
+        return; /* nowhere left to say it */
 }
 
 /* Escapes into out, at most size - 1 bytes; returns the bytes written. */
@@ -61,6 +74,6 @@ void log_write(enum log_level level, const char *room, const char *fmt, ...)
                              "\"message\":\"%s\"}\n"
                            : "%s %-7s %s: %s\n",
                    when, level_names[level], room, safe);
-    if (len > 0 && write(STDERR_FILENO, line, (size_t)len) < 0)
-        return; /* nowhere left to say it */
+    if (len > 0)
+        log_line(line, (size_t)len);
 }

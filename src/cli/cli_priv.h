@@ -36,6 +36,10 @@ struct command {
 int cli_failed(const struct err *err);
 int cli_usage(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
+/* cli_audit.c: the audit's line on what a command has done by itself, on stderr as the engine
+ * would log it: by the user who runs it, to `target`. */
+void cli_audit(const char *action, const char *target);
+
 int command_serve(struct cli *cli);
 int command_token(struct cli *cli);
 int command_status(struct cli *cli);

@@ -125,8 +125,13 @@ int source_retry(struct source *source, const char *id, struct buf *out, struct 
 {
     char path[128];
 
-    if (!source->online)
-        return api_retry(&source->offline.view, slice_of(id), out, err);
+    if (!source->online) {
+        int code = api_retry(&source->offline.view, slice_of(id), out, err);
+
+        if (code == 0)
+            cli_audit("retry", id);
+        return code;
+    }
     if (path_of(id, "/retry", path, sizeof path, err) != 0)
         return err->code;
     return get(source, "POST", path, out, err);
@@ -136,8 +141,13 @@ int source_discard(struct source *source, const char *id, struct buf *out, struc
 {
     char path[128];
 
-    if (!source->online)
-        return api_discard(&source->offline.view, slice_of(id), out, err);
+    if (!source->online) {
+        int code = api_discard(&source->offline.view, slice_of(id), out, err);
+
+        if (code == 0)
+            cli_audit("discard", id);
+        return code;
+    }
     if (path_of(id, "", path, sizeof path, err) != 0)
         return err->code;
     return get(source, "DELETE", path, out, err);

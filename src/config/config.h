@@ -87,6 +87,7 @@ struct config {
 
     uint64_t log_level;  /* enum log_level of base/log.h */
     uint64_t log_format; /* enum config_log_format */
+    uint64_t audit_lines_per_second;
 
     unsigned char sources[CONFIG_MAX_OPTIONS]; /* enum config_source, by row of the table */
 };

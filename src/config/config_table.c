@@ -156,6 +156,8 @@ const struct config_option config_table[] = {
     {"Log", "LOG_LEVEL", CHOICE(log_level), "info", log_levels, "the least that is logged"},
     {NULL, "LOG_FORMAT", CHOICE(log_format), "text", log_formats,
      "json writes one object a line"},
+    {NULL, "AUDIT_LINES_PER_SECOND", INTEGER(audit_lines_per_second, 1, 100000), "100", NULL,
+     "refused logins that are logged one by one; more are summed up in one line"},
 
     {.name = NULL},
 };
