@@ -14,6 +14,8 @@ static int open_rooms(const struct config *config, struct app_offline *offline, 
         .segment_bytes = config->segment_bytes,
         .max_bytes = config->queue_max_bytes,
         .read_only = true,
+        .dedup_ids = config->dedup_ids,
+        .dedup_window_s = (uint32_t)(config->dedup_window / 1000),
     };
     struct users_options users = {
         .data_dir = config->data_dir,

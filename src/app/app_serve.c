@@ -152,6 +152,7 @@ static int open_queue(struct engine *engine, struct err *err)
         .max_bytes = config->queue_max_bytes,
         .sync = config->durability == CONFIG_FSYNC,
         .dedup_ids = config->dedup_ids,
+        .dedup_window_s = (uint32_t)(config->dedup_window / 1000),
     };
     struct wal_recovery recovery;
     char path[4160];

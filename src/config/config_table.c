@@ -13,7 +13,8 @@
 #define PIB (TIB * 1024)
 
 #define SECOND UINT64_C(1000)
-#define HOUR (3600 * SECOND)
+#define MINUTE (60 * SECOND)
+#define HOUR (60 * MINUTE)
 #define DAY (24 * HOUR)
 
 #define LONGEST 4096 /* bytes of a string: a path's bound, and more than any list needs */
@@ -103,7 +104,9 @@ const struct config_option config_table[] = {
     {NULL, "COMMIT_MAX_BYTES", SIZE(commit_max_bytes, 32 * MIB, GIB), "64MiB", NULL,
      "what may wait for one group commit, per worker; over it: 503"},
     {NULL, "DEDUP_IDS", INTEGER(dedup_ids, 0, 100000000), "1000000", NULL,
-     "client ids remembered to recognise repeats"},
+     "client ids remembered to recognise repeats, the latest ones; 32 to 40 bytes of memory each"},
+    {NULL, "DEDUP_WINDOW", DURATION(dedup_window, MINUTE, 366 * DAY), "24h", NULL,
+     "an id is forgotten this long after it was received, or when DEDUP_IDS newer ones have come"},
 
     {"Forwarding", "FORWARD_WINDOW", STRING(forward_window, 1), "always", NULL,
      "when to forward: always, HH:MM-HH:MM (daily, in the zone of TZ), or quiet: while few "

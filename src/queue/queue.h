@@ -6,7 +6,8 @@
  * everything has been delivered. Underneath lies one log (wal/wal.h); its threading and
  * its errors are the log's.
  *
- * Files: <data_dir>/node (this node's name) and <data_dir>/queue/ (the log).
+ * Files: <data_dir>/node (this node's name), <data_dir>/queue/ (the log), <data_dir>/ids/ (client
+ * ids that the log no longer holds).
  */
 #ifndef QUEUE_QUEUE_H
 #define QUEUE_QUEUE_H
@@ -31,6 +32,7 @@ struct queue_options {
     bool sync;          /* acknowledge after fdatasync, not after write() */
     bool read_only;     /* for offline commands: changes nothing */
     uint64_t dedup_ids; /* client ids remembered, the latest ones; 0: none */
+    uint32_t dedup_window_s; /* and for how long, by the time at which they were received */
     uint64_t cursor;    /* everything before has been delivered, as far as known */
 };
 
@@ -93,6 +95,12 @@ struct queue_status {
     uint64_t pending_transactions; /* accepted and not behind the cursor */
     uint64_t pending_bytes;
     uint64_t max_bytes;
+    uint64_t ids;            /* of clients, remembered */
+    uint64_t id_bytes;       /* of memory for them, touched as they come */
+    uint64_t id_file_bytes;  /* of disk, beside max_bytes */
+    uint64_t id_files;
+    uint64_t ids_in_files;
+    uint64_t ids_lost;       /* to damaged files, found at the start */
     struct wal_stats log;
 };
 struct queue_status queue_status(struct queue *queue); /* any thread; consistent in itself */

@@ -41,7 +41,7 @@ int queue_cursor_found(struct queue *queue, uint64_t cursor, struct err *err)
 
 struct queue_status queue_status(struct queue *queue)
 {
-    struct queue_status status;
+    struct queue_status status = {0};
     uint64_t delivered;
 
     /* The cursor first: what is accepted afterwards can only add to what is pending. */
@@ -55,5 +55,17 @@ struct queue_status queue_status(struct queue *queue)
     status.pending_transactions = status.accepted > delivered ? status.accepted - delivered : 0;
     status.pending_bytes = status.durable > status.cursor ? status.durable - status.cursor : 0;
     status.max_bytes = queue->max_bytes;
+    if (queue->ids != NULL) {
+        status.ids = ids_count(queue->ids);
+        status.id_bytes = ids_bytes(queue->ids);
+    }
+    if (queue->id_files != NULL) {
+        struct id_files_stats files = id_files_stats(queue->id_files);
+
+        status.id_files = files.files;
+        status.id_file_bytes = files.bytes;
+        status.ids_in_files = files.ids;
+        status.ids_lost = files.damaged;
+    }
     return status;
 }

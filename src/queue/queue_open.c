@@ -9,7 +9,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SPARES = 1 };
+enum { SPARES = 1, ID_RESERVE = 8 /* of a segment: records with ids of 224 bytes or more */ };
+
+/* The memory of client ids, still empty. */
+static int open_ids(struct queue *queue, const struct queue_options *options, struct disk *disk,
+                    struct err *err)
+{
+    char dir[4160];
+    struct id_files_options files = {
+        .disk = disk,
+        .dir = dir,
+        .capacity = options->dedup_ids,
+        .window_s = options->dedup_window_s,
+        .reserve_bytes = options->segment_bytes / ID_RESERVE,
+        .read_only = options->read_only,
+    };
+
+    if (options->dedup_ids == 0)
+        return 0;
+    snprintf(dir, sizeof dir, "%s/ids", options->data_dir);
+    memcpy(files.node, queue->node, WAL_NODE_LEN);
+    if (!options->read_only)
+        queue->ids = ids_open(options->dedup_ids, options->dedup_window_s);
+    return id_files_open(&files, &queue->id_files, err);
+}
 
 int queue_open(const struct queue_options *options, struct queue **ret,
                struct wal_recovery *ret_recovery, struct err *err)
@@ -27,7 +50,8 @@ int queue_open(const struct queue_options *options, struct queue **ret,
         .read_only = options->read_only,
         .spares = SPARES,
         .start = options->cursor,
-        .hooks = {queue, queue_admit, queue_settle},
+        .hooks = {queue, queue_admit, queue_settle, queue_retiring, queue_retired},
+        .recovering = queue_recovering,
         .recovered = queue_recovered,
         .recovered_arg = queue,
     };
@@ -38,9 +62,8 @@ int queue_open(const struct queue_options *options, struct queue **ret,
     if ((code = node_load(disk, options->data_dir, options->read_only, queue->node, err)) != 0)
         goto dispose;
     memcpy(log.node, queue->node, WAL_NODE_LEN);
-    if (options->dedup_ids > 0 && !options->read_only)
-        queue->ids = ids_open(options->dedup_ids);
-    if ((code = wal_open(&log, &queue->wal, ret_recovery, err)) != 0)
+    if ((code = open_ids(queue, options, disk, err)) != 0 ||
+        (code = wal_open(&log, &queue->wal, ret_recovery, err)) != 0)
         goto dispose;
     queue->cursor = wal_stats(queue->wal).first;
     if (queue->cursor < options->cursor)
@@ -63,6 +86,7 @@ void queue_close(struct queue *queue)
     if (queue == NULL)
         return;
     wal_close(queue->wal);
+    id_files_close(queue->id_files);
     ids_close(queue->ids);
     pthread_mutex_destroy(&queue->lock);
     free(queue);

@@ -32,7 +32,8 @@
 
 struct wal;
 
-/* Decisions about each record just before it is written, on the committer's thread. */
+/* Decisions about each record just before it is written, on the committer's thread; and a last
+ * look at it before its segment is recycled, on the preparer's. */
 struct wal_hooks {
     void *arg;
     /* False if the record is a repeat of the one at *ret_original: it is not written, and its
@@ -40,6 +41,10 @@ struct wal_hooks {
     bool (*admit)(void *arg, struct slice record, uint64_t position, uint64_t *ret_original);
     /* The round ended: what was admitted since the last call is durable, or is not. */
     void (*settle)(void *arg, bool durable);
+    /* A released segment is about to be put away: its whole records in order, then its stretch of
+     * positions. While retired() fails the segment stays, and is tried again. NULL: none. */
+    void (*retiring)(void *arg, uint64_t position, struct slice record);
+    int (*retired)(void *arg, uint64_t from, uint64_t to, struct err *err);
 };
 
 struct wal_options {
@@ -53,7 +58,8 @@ struct wal_options {
     unsigned spares;         /* segments prepared ahead, 15 at most; one more is kept */
     uint64_t start;          /* everything before this position has been delivered */
     struct wal_hooks hooks;
-    /* Called at open for every whole record from the first segment on. May be NULL. */
+    /* Called at open: first where the log begins, then every whole record. May be NULL. */
+    void (*recovering)(void *arg, uint64_t first);
     void (*recovered)(void *arg, uint64_t position, struct slice record);
     void *recovered_arg;
 };

@@ -55,7 +55,7 @@ static int fill(struct wal *wal, int fd)
 }
 
 /* False if it could not be done now. */
-static bool make_spare(struct wal *wal, uint64_t number)
+static bool make_spare(struct wal *wal, uint64_t number, struct err *err)
 {
     struct disk *disk = wal->options.disk;
     char path[SEGMENT_PATH];
@@ -70,8 +70,10 @@ static bool make_spare(struct wal *wal, uint64_t number)
         disk->close(disk, fd);
     if (code >= 0)
         code = disk->rename(disk, unfinished, path);
-    if (code < 0)
+    if (code < 0) {
+        err_system(err, -code, "make a spare one");
         disk->unlink(disk, unfinished);
+    }
     pthread_mutex_lock(&wal->lock);
     if (code < 0)
         wal->bytes_on_disk -= wal->options.segment_bytes;
@@ -81,8 +83,19 @@ static bool make_spare(struct wal *wal, uint64_t number)
     return code >= 0;
 }
 
+/* It stays on the list, where it was. */
+static void put_back(struct wal *wal, const struct wal_segment *segment)
+{
+    pthread_mutex_lock(&wal->lock);
+    segments_push(&wal->released, &wal->released_count, &wal->released_room, segment);
+    memmove(wal->released + 1, wal->released, (wal->released_count - 1) * sizeof *wal->released);
+    wal->released[0] = *segment;
+    pthread_mutex_unlock(&wal->lock);
+}
+
 /* A delivered segment becomes a spare one, or is deleted. False if neither could be done now. */
-static bool put_away(struct wal *wal, const struct wal_segment *segment, bool keep, uint64_t number)
+static bool put_away(struct wal *wal, struct wal_segment *segment, bool keep, uint64_t number,
+                     struct err *err)
 {
     struct disk *disk = wal->options.disk;
     char from[SEGMENT_PATH];
@@ -90,6 +103,11 @@ static bool put_away(struct wal *wal, const struct wal_segment *segment, bool ke
     const char *at = from;
     int code = 0;
 
+    if (!segment->retired && segment_retire(wal, segment, err) != 0) {
+        put_back(wal, segment);
+        return false;
+    }
+    segment->retired = true;
     segment_path(wal, segment->sequence, from);
     spare_path(wal, number, to);
     if (keep && disk->rename(disk, from, to) >= 0) {
@@ -101,19 +119,18 @@ static bool put_away(struct wal *wal, const struct wal_segment *segment, bool ke
     }
     if (!keep && (code = disk->unlink(disk, at)) == -ENOENT)
         code = 0;
-    pthread_mutex_lock(&wal->lock);
-    if (keep) {
-        wal->spare_numbers[wal->spare_count++] = number;
-    } else if (code >= 0) {
-        wal->bytes_on_disk -= segment->size;
-    } else {
-        segments_push(&wal->released, &wal->released_count, &wal->released_room, segment);
-        memmove(wal->released + 1, wal->released,
-                (wal->released_count - 1) * sizeof *wal->released);
-        wal->released[0] = *segment;
+    if (code < 0) {
+        err_system(err, -code, "remove segment %llu", (unsigned long long)segment->sequence);
+        put_back(wal, segment);
+        return false;
     }
+    pthread_mutex_lock(&wal->lock);
+    if (keep)
+        wal->spare_numbers[wal->spare_count++] = number;
+    else
+        wal->bytes_on_disk -= segment->size;
     pthread_mutex_unlock(&wal->lock);
-    return code >= 0;
+    return true;
 }
 
 enum job { JOB_NONE = 0, JOB_PUT_AWAY = 1, JOB_MAKE = 2, JOB_STOP = 4 };
@@ -164,19 +181,21 @@ void *preparer_run(void *arg)
     unsigned failed = 0; /* jobs that were tried in vain a moment ago */
     unsigned told = 0;   /* jobs that have failed since they last succeeded */
     uint64_t number;
+    struct err err;
     enum job job;
     bool keep;
 
     while ((job = next_job(wal, &failed, &segment, &keep, &number)) != JOB_STOP) {
         bool make = job == JOB_MAKE;
 
-        if (make ? make_spare(wal, number) : put_away(wal, &segment, keep, number)) {
+        if (make ? make_spare(wal, number, &err) : put_away(wal, &segment, keep, number, &err)) {
             failed &= ~(unsigned)job;
             told &= ~(unsigned)job;
             continue;
         }
         if ((told & job) == 0 && !stopping(wal))
-            log_warning("wal", "cannot %s a segment now", make ? "prepare" : "put away");
+            log_warning("wal", "cannot %s a segment now: %s", make ? "prepare" : "put away",
+                        err.text);
         failed |= job;
         told |= job;
     }

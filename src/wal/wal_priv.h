@@ -36,6 +36,7 @@ struct wal_segment {
     uint64_t records;  /* that the log ever held before base */
     uint64_t size;     /* bytes of the file */
     uint32_t salt;     /* seeds its records' checksums */
+    bool retired;      /* the hooks have seen it; it only remains to put it away */
 };
 
 /* wal_format.c: the one codec of headers; see docs/disk-format.md. */
@@ -174,6 +175,9 @@ MUST_CHECK int wal_list(struct wal *wal, struct err *err);
 
 /* wal_recover.c */
 MUST_CHECK int wal_recover(struct wal *wal, struct wal_recovery *ret, struct err *err);
+
+/* wal_retire.c: lets the hooks see a segment that is about to go; 0 when it may. Preparer only. */
+MUST_CHECK int segment_retire(struct wal *wal, const struct wal_segment *segment, struct err *err);
 
 /* wal_commit.c, wal_prepare.c */
 void *committer_run(void *wal);

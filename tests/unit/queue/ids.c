@@ -9,20 +9,27 @@
 
 #include <cmocka.h>
 
-enum { WINDOW = 1000 };
+enum { WINDOW = 1000, SEED = 42, DAY_S = 86400 };
+
+#define SECOND INT64_C(1000000)
+#define YEAR (365 * DAY_S * SECOND)
+
+static int64_t now_us = 1790000000 * SECOND; /* when the next one is received */
 
 static bool admit(struct ids *ids, uint32_t product, unsigned number, uint64_t position,
                   uint64_t *ret_original)
 {
+    struct id_entry entry;
     char id[32];
 
     snprintf(id, sizeof id, "id-%u", number);
-    return ids_admit(ids, product, slice_of(id), position, ret_original);
+    entry = id_entry_of(SEED, product, slice_of(id), position, ids_pass(ids, now_us));
+    return ids_admit(ids, &entry, ret_original);
 }
 
 static void a_repeat_finds_the_first_position(void **state)
 {
-    struct ids *ids = ids_open(WINDOW);
+    struct ids *ids = ids_open(WINDOW, DAY_S);
     uint64_t original = 0;
 
     (void)state;
@@ -34,7 +41,7 @@ static void a_repeat_finds_the_first_position(void **state)
 
 static void the_same_id_of_another_product_is_another(void **state)
 {
-    struct ids *ids = ids_open(WINDOW);
+    struct ids *ids = ids_open(WINDOW, DAY_S);
     uint64_t original = 0;
 
     (void)state;
@@ -47,7 +54,7 @@ static void the_same_id_of_another_product_is_another(void **state)
 
 static void the_last_ids_of_the_window_are_all_remembered_and_memory_is_bounded(void **state)
 {
-    struct ids *ids = ids_open(WINDOW);
+    struct ids *ids = ids_open(WINDOW, DAY_S);
     uint64_t original = 0;
 
     (void)state;
@@ -68,7 +75,7 @@ static void the_last_ids_of_the_window_are_all_remembered_and_memory_is_bounded(
 
 static void a_round_that_failed_is_forgotten(void **state)
 {
-    struct ids *ids = ids_open(WINDOW);
+    struct ids *ids = ids_open(WINDOW, DAY_S);
     uint64_t original = 0;
 
     (void)state;
@@ -90,7 +97,7 @@ static void random_admissions_and_failures_agree_with_a_plain_list(void **state)
     enum { IDS = 400 };
     static int64_t known[IDS];
     static int64_t settled[IDS];
-    struct ids *ids = ids_open(WINDOW);
+    struct ids *ids = ids_open(WINDOW, DAY_S);
     uint64_t seed = 42;
     uint64_t original = 0;
 
@@ -116,11 +123,79 @@ static void random_admissions_and_failures_agree_with_a_plain_list(void **state)
         }
         if (step % 20000 == 19999) { /* a new window, before the old one overflows */
             ids_close(ids);
-            ids = ids_open(WINDOW);
+            ids = ids_open(WINDOW, DAY_S);
             for (int i = 0; i < IDS; i++)
                 known[i] = settled[i] = -1;
         }
     }
+    ids_close(ids);
+}
+
+static void an_id_is_forgotten_when_its_window_has_passed(void **state)
+{
+    struct ids *ids = ids_open(WINDOW, DAY_S);
+    uint64_t original = 0;
+
+    (void)state;
+    assert_true(admit(ids, 1, 1, 10, &original));
+    now_us += DAY_S * SECOND;
+    assert_false(admit(ids, 1, 1, 20, &original));
+    assert_int_equal(original, 10);
+    now_us += 2 * SECOND;
+    assert_true(admit(ids, 1, 1, 30, &original));
+    ids_settle(ids, true);
+    assert_int_equal(ids_count(ids), 1);
+    ids_close(ids);
+}
+
+static void a_clock_set_back_a_year_forgets_nothing_early_and_keeps_nothing_for_ever(void **state)
+{
+    struct ids *ids = ids_open(WINDOW, DAY_S);
+    uint64_t original = 0;
+
+    (void)state;
+    assert_true(admit(ids, 1, 1, 10, &original));
+    now_us -= YEAR;
+    assert_false(admit(ids, 1, 1, 20, &original));
+    assert_true(admit(ids, 1, 2, 30, &original));
+    now_us += DAY_S * SECOND;
+    assert_false(admit(ids, 1, 1, 40, &original));
+    assert_false(admit(ids, 1, 2, 50, &original));
+    now_us += 2 * SECOND;
+    assert_true(admit(ids, 1, 1, 60, &original));
+    assert_true(admit(ids, 1, 2, 70, &original));
+    ids_close(ids);
+}
+
+/* Loops hand in their transactions a little out of order: that is not time that passes. */
+static void transactions_a_little_out_of_order_do_not_make_the_clock_run_fast(void **state)
+{
+    struct id_clock clock = {0};
+    int64_t begin = 1790000000 * SECOND;
+    uint32_t first = id_clock_read(&clock, begin);
+
+    (void)state;
+    for (int64_t i = 0; i < 1000; i++)
+        id_clock_read(&clock, begin + i * SECOND / 100 - (i % 2) * 59 * SECOND);
+    assert_int_equal(id_clock_read(&clock, begin + 10 * SECOND) - first, 10);
+}
+
+static void an_id_stored_again_after_it_was_forgotten_counts_from_then_on(void **state)
+{
+    struct ids *ids = ids_open(WINDOW, DAY_S);
+    struct id_entry entry = id_entry_of(SEED, 1, SLICE("id-1"), 10, 1790000000);
+    uint64_t original = 0;
+
+    (void)state;
+    ids_load(ids, &entry);
+    entry.position = 20;
+    ids_load(ids, &entry);
+    now_us = 1790000000 * SECOND;
+    assert_false(admit(ids, 1, 1, 30, &original));
+    assert_int_equal(original, 20);
+    for (unsigned i = 2; i < 2 + WINDOW; i++) /* the first one makes room, and takes nothing along */
+        assert_true(admit(ids, 1, i, i, &original));
+    assert_false(admit(ids, 1, 1, 30, &original));
     ids_close(ids);
 }
 
@@ -131,6 +206,11 @@ int main(void)
         cmocka_unit_test(the_same_id_of_another_product_is_another),
         cmocka_unit_test(the_last_ids_of_the_window_are_all_remembered_and_memory_is_bounded),
         cmocka_unit_test(a_round_that_failed_is_forgotten),
+        cmocka_unit_test(an_id_is_forgotten_when_its_window_has_passed),
+        cmocka_unit_test(
+            a_clock_set_back_a_year_forgets_nothing_early_and_keeps_nothing_for_ever),
+        cmocka_unit_test(transactions_a_little_out_of_order_do_not_make_the_clock_run_fast),
+        cmocka_unit_test(an_id_stored_again_after_it_was_forgotten_counts_from_then_on),
         cmocka_unit_test(random_admissions_and_failures_agree_with_a_plain_list),
     };
 

@@ -46,6 +46,7 @@ static void open_queue(struct bench *bench, uint64_t cursor)
                                     .max_bytes = 64 * SEGMENT,
                                     .sync = true,
                                     .dedup_ids = 1000,
+                                    .dedup_window_s = 86400,
                                     .cursor = cursor};
     struct err err;
 
