@@ -73,14 +73,20 @@ void handle_analytics(struct http_request *request, void *arg)
     const struct auth_claims *claims;
     struct ingest_fault fault;
     struct waiter *waiter;
+    struct slice key;
     struct err err;
     struct txn txn;
 
     (void)arg;
-    if (!check_caller(loop, request, AUTH_WRITE, &claims) || !acceptable(request))
+    if (!check_caller(loop, request, AUTH_WRITE, &claims) || !acceptable(request) ||
+        !idempotency_read(request, &key))
         return;
     if (ingest_one(loop->ingest, http_request_body(request), clock_wall_us(), &txn, &fault) != 0) {
         respond_fault(loop, request, 400, &fault);
+        return;
+    }
+    if (idempotency_apply(key, &txn, &err) != 0) {
+        http_respond_error(request, 400, NULL, "%s", err.text);
         return;
     }
     if (!auth_may_write(claims, txn.product)) {

@@ -22,12 +22,12 @@ bool idempotency_read(struct http_request *request, struct slice *ret)
     return true;
 }
 
-const char *idempotency_apply(struct slice key, struct txn *txn)
+int idempotency_apply(struct slice key, struct txn *txn, struct err *err)
 {
     if (key.at == NULL)
-        return NULL;
+        return 0;
     if (txn->client_id.at != NULL && !slice_equal(txn->client_id, key))
-        return NAME ": differs from the id in the body";
+        return err_set(err, ERR_INVALID, NAME ": differs from the id in the body");
     txn->client_id = key;
-    return NULL;
+    return 0;
 }

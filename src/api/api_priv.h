@@ -70,6 +70,11 @@ void audit_change(const char *action, const char *who, const char *target, const
 /* "PCR: may not be written by urn:pennlabs:clubs" as a fault of the field `product`. */
 void product_fault(struct loop *loop, const struct auth_claims *claims, uint32_t product,
                    struct ingest_fault *ret);
+/* api_idempotency.c: the header Idempotency-Key, at == NULL if there is none. False when the
+ * request has been answered, because it is none. */
+bool idempotency_read(struct http_request *request, struct slice *ret);
+/* It is the transaction's id; ERR_INVALID if that has another. */
+MUST_CHECK int idempotency_apply(struct slice key, struct txn *txn, struct err *err);
 /* Media type without parameters, compared without case. */
 bool media_is(struct slice header, const char *media_type);
 /* The session of a transaction that names no user, if sessions are of use: *ret stays untouched if

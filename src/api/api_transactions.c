@@ -15,6 +15,7 @@
 struct taking {
     struct loop *loop;
     const struct auth_claims *claims;
+    struct slice key; /* Idempotency-Key; at == NULL: none */
     struct waiter *waiter;
     struct http_request *request;
     uint32_t accepted;
@@ -61,9 +62,11 @@ static int refuse_one(void *arg, const struct ingest_fault *fault, struct err *e
 static int accept_one(void *arg, const struct txn *txn, struct err *err)
 {
     struct taking *taking = arg;
-    struct txn with_session;
-    int code;
+    struct txn known = *txn;
+    int code = idempotency_apply(taking->key, &known, err);
 
+    if (code != 0)
+        return code;
     if (!auth_may_write(taking->claims, txn->product)) {
         struct ingest_fault fault;
 
@@ -73,14 +76,10 @@ static int accept_one(void *arg, const struct txn *txn, struct err *err)
                           fault.message);
         return refuse_one(taking, &fault, err);
     }
-    if (txn->pennkey.at == NULL) {
-        with_session = *txn;
-        code = read_session(taking->loop, taking->request, &with_session.session, err);
-        if (code != 0)
-            return code;
-        txn = &with_session;
-    }
-    code = queue_put(taking->loop->producer, txn, err);
+    if (txn->pennkey.at == NULL &&
+        (code = read_session(taking->loop, taking->request, &known.session, err)) != 0)
+        return code;
+    code = queue_put(taking->loop->producer, &known, err);
     if (code != 0)
         return code == ERR_TOO_LARGE ? ERR_FULL : code;
     taking->waiter->transactions++;
@@ -205,11 +204,15 @@ void handle_transactions(struct http_request *request, void *arg)
 
     (void)arg;
     if (!check_caller(loop, request, AUTH_WRITE, &taking.claims) ||
-        !read_headers(request, &encoding, &shape))
+        !read_headers(request, &encoding, &shape) || !idempotency_read(request, &taking.key))
         return;
     taking.waiter = waiter_take(loop, request);
     code = ingest_many(loop->ingest, http_request_body(request), encoding, shape, clock_wall_us(),
                        &sink, &single, &err);
+    if (code == 0 && taking.key.at != NULL && !single)
+        code = err_set(&err, ERR_INVALID,
+                       "idempotency-key: is for one transaction, not for a list of them: give "
+                       "each its own id");
     if (code != 0) {
         respond_whole(&taking, request, code, &err);
         waiter_give_back(taking.waiter);

@@ -28,12 +28,12 @@ struct queue_options {
     struct disk *disk; /* NULL: the real one */
     const char *data_dir;
     uint64_t segment_bytes;
-    uint64_t max_bytes; /* of the log on disk */
-    bool sync;          /* acknowledge after fdatasync, not after write() */
-    bool read_only;     /* for offline commands: changes nothing */
-    uint64_t dedup_ids; /* client ids remembered, the latest ones; 0: none */
+    uint64_t max_bytes;      /* of the log on disk */
+    bool sync;               /* acknowledge after fdatasync, not after write() */
+    bool read_only;          /* for offline commands: changes nothing */
+    uint64_t dedup_ids;      /* client ids remembered, the latest ones; 0: none */
     uint32_t dedup_window_s; /* and for how long, by the time at which they were received */
-    uint64_t cursor;    /* everything before has been delivered, as far as known */
+    uint64_t cursor;         /* everything before has been delivered, as far as known */
 };
 
 MUST_CHECK int queue_open(const struct queue_options *options, struct queue **ret,
@@ -95,12 +95,12 @@ struct queue_status {
     uint64_t pending_transactions; /* accepted and not behind the cursor */
     uint64_t pending_bytes;
     uint64_t max_bytes;
-    uint64_t ids;            /* of clients, remembered */
-    uint64_t id_bytes;       /* of memory for them, touched as they come */
-    uint64_t id_file_bytes;  /* of disk, beside max_bytes */
+    uint64_t ids;           /* of clients, remembered */
+    uint64_t id_bytes;      /* of memory for them, touched as they come */
+    uint64_t id_file_bytes; /* of disk, beside max_bytes */
     uint64_t id_files;
     uint64_t ids_in_files;
-    uint64_t ids_lost;       /* to damaged files, found at the start */
+    uint64_t ids_lost; /* to damaged files, found at the start */
     struct wal_stats log;
 };
 struct queue_status queue_status(struct queue *queue); /* any thread; consistent in itself */

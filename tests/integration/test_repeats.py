@@ -127,3 +127,69 @@ def test_the_memory_of_ids_is_bounded_by_its_option(engines):
     assert many(engine, one) == [first]
     many(engine, *(a_transaction(id=f"more {n}") for n in range(1000)))
     assert many(engine, one) != [first]
+
+
+KEY = "Idempotency-Key"
+
+
+@pytest.mark.parametrize("path", ["/analytics", "/v1/transactions"])
+def test_the_header_stands_for_the_id(engine, path):
+    def send(headers, **members):
+        answer = engine.post(a_transaction(**members), path, headers=headers)
+        assert answer.status_code in (200, 202), answer.text
+        body = answer.json()
+        return body["id"] if "id" in body else body["results"][0]["id"]
+
+    key = "A-Z a-z 0-9 ~!" + "x" * 50
+    first = send({KEY: key})
+    assert send({KEY: key}) == first
+    assert send({}, id=key) == first
+    assert send({KEY: key}, id=key) == first
+    assert send({KEY: key[:-1]}) != first
+    assert send({}) != first
+
+
+@pytest.mark.parametrize("path", ["/analytics", "/v1/transactions"])
+@pytest.mark.parametrize("key", ["", "x" * 65, "caf\xe9", "a\tb"])
+def test_a_bad_header_is_refused_by_name(engine, path, key):
+    answer = engine.post(a_transaction(), path, headers={KEY: key.encode("latin-1")})
+    assert answer.status_code == 400
+    assert "idempotency-key" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/analytics", "/v1/transactions"])
+def test_a_header_that_differs_from_the_id_is_refused(engine, path):
+    answer = engine.post(a_transaction(id="one"), path, headers={KEY: "other"})
+    assert answer.status_code == 400
+    assert answer.json() == {"detail": "idempotency-key: differs from the id in the body"}
+    assert engine.counts()["accepted"] == 0
+
+
+@pytest.mark.parametrize("body", [[a_transaction()], [], [a_transaction(data=[])]])
+def test_a_header_over_a_list_is_refused(engine, body):
+    answer = engine.post(body, "/v1/transactions", headers={KEY: "one"})
+    assert answer.status_code == 400
+    assert "idempotency-key" in answer.json()["detail"]
+    assert engine.counts()["accepted"] == 0
+
+
+@pytest.mark.parametrize("end", ["stop", "kill9"])
+def test_a_repeat_is_known_after_its_segment_was_recycled(engines, end):
+    engine = engines(SEGMENT_BYTES="16MiB")
+    sent = {f"visit-{n}": engine.accept(id=f"visit-{n}") for n in range(20)}
+    large = [{"key": f"key.{n}", "value": "x" * 8000} for n in range(1000)]
+    for _ in range(5):
+        engine.accept(data=large)
+    stored = engine.wait_until_stored()
+    engine.wait_until(lambda: list((engine.data_dir / "ids").glob("*.ids")), 30, "a file of ids")
+    for _ in range(2):
+        if end == "stop":
+            engine.stop()
+        else:
+            engine.kill9()
+        engine.start()
+        assert not list((engine.data_dir / "queue").glob("00000000000000000001.seg"))
+        for own, identity in sent.items():
+            assert engine.accept(id=own) == identity
+        assert engine.counts()["accepted"] == stored["accepted"]
+    assert engine.metrics()["labs_analytics_client_ids"] == 20

@@ -193,7 +193,8 @@ static void an_id_stored_again_after_it_was_forgotten_counts_from_then_on(void *
     now_us = 1790000000 * SECOND;
     assert_false(admit(ids, 1, 1, 30, &original));
     assert_int_equal(original, 20);
-    for (unsigned i = 2; i < 2 + WINDOW; i++) /* the first one makes room, and takes nothing along */
+    for (unsigned i = 2; i < 2 + WINDOW;
+         i++) /* the first one makes room, and takes nothing along */
         assert_true(admit(ids, 1, i, i, &original));
     assert_false(admit(ids, 1, 1, 30, &original));
     ids_close(ids);
@@ -207,8 +208,7 @@ int main(void)
         cmocka_unit_test(the_last_ids_of_the_window_are_all_remembered_and_memory_is_bounded),
         cmocka_unit_test(a_round_that_failed_is_forgotten),
         cmocka_unit_test(an_id_is_forgotten_when_its_window_has_passed),
-        cmocka_unit_test(
-            a_clock_set_back_a_year_forgets_nothing_early_and_keeps_nothing_for_ever),
+        cmocka_unit_test(a_clock_set_back_a_year_forgets_nothing_early_and_keeps_nothing_for_ever),
         cmocka_unit_test(transactions_a_little_out_of_order_do_not_make_the_clock_run_fast),
         cmocka_unit_test(an_id_stored_again_after_it_was_forgotten_counts_from_then_on),
         cmocka_unit_test(random_admissions_and_failures_agree_with_a_plain_list),

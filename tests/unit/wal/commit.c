@@ -185,8 +185,7 @@ static void repeats_see_the_position_of_the_original(void **state)
     (void)state;
 
     harness_begin(&harness, 1);
-    harness.options.hooks =
-        (struct wal_hooks){.arg = &memory, .admit = admit, .settle = settle};
+    harness.options.hooks = (struct wal_hooks){.arg = &memory, .admit = admit, .settle = settle};
     assert_int_equal(harness_open(&harness, NULL), 0);
     a = harness_store(&harness, "ida", 3);
     for (int i = 0; i < 5; i++)
@@ -226,8 +225,7 @@ static void what_failed_is_no_original(void **state)
     (void)state;
 
     harness_begin(&harness, 1);
-    harness.options.hooks =
-        (struct wal_hooks){.arg = &memory, .admit = admit, .settle = settle};
+    harness.options.hooks = (struct wal_hooks){.arg = &memory, .admit = admit, .settle = settle};
     assert_int_equal(harness_open(&harness, NULL), 0);
     harness_store(&harness, "ida", 3);
     fault_disk_fail(harness.faults, FAULT_SYNC, ".seg", 0, 1, EIO);
