@@ -11,11 +11,22 @@
 
 #include <inttypes.h>
 
+/* Offline nobody has counted them yet. */
+static uint64_t ahead_of(const struct api_view *view, uint64_t cursor)
+{
+    uint64_t ahead = 0;
+    struct err err;
+
+    if (view->forward != NULL)
+        return forward_status(view->forward).ahead;
+    return ledger_ahead(view->ledger, cursor, &ahead, &err) == 0 ? ahead : 0;
+}
+
 struct api_counts api_counts(const struct api_view *view)
 {
     /* In this order: what the queue no longer has as pending, the ledger knows if it failed. */
     struct queue_status queue = queue_status(view->queue);
-    uint64_t ahead = view->forward != NULL ? forward_status(view->forward).ahead : 0;
+    uint64_t ahead = ahead_of(view, queue.cursor);
     struct ledger_counts ledger = ledger_counts(view->ledger);
     struct api_counts counts = {.discarded = ledger.discarded};
 

@@ -82,6 +82,20 @@ static void note_ledger(struct writer *writer, int code, const struct err *err)
     writer->ledger_down = code != 0;
 }
 
+/* Counts the failed ones that the cursor has yet to pass: they are among the pending. */
+static void note_ahead(struct writer *writer, uint64_t cursor)
+{
+    struct forward *forward = writer->forward;
+    struct err err;
+    uint64_t ahead;
+
+    if (ledger_ahead(forward->options.ledger, cursor, &ahead, &err) != 0)
+        return; /* a ledger that does not read is noticed when it is written */
+    pthread_mutex_lock(&forward->lock);
+    forward->status.ahead = ahead;
+    pthread_mutex_unlock(&forward->lock);
+}
+
 static void give_back(struct writer *writer)
 {
     struct forward *forward = writer->forward;
@@ -133,9 +147,7 @@ static struct forward_event connect_store(struct writer *writer)
     }
     if (applied > 0)
         log_info("forward", "%u schema migration%s applied", applied, applied == 1 ? "" : "s");
-    pthread_mutex_lock(&forward->lock);
-    forward->status.ahead = 0;
-    pthread_mutex_unlock(&forward->lock);
+    note_ahead(writer, writer->cursor);
     if (queue_status(options->queue).pending_transactions == 0 &&
         ledger_counts(options->ledger).retrying == 0)
         writer->unproven = false; /* there is nothing to show it by */
@@ -224,9 +236,7 @@ static void note_stored(struct writer *writer, uint64_t to)
 
     /* First no longer ahead, then delivered: whoever counts meanwhile takes a failed one for
      * pending, never for stored. */
-    pthread_mutex_lock(&forward->lock);
-    status->ahead = 0;
-    pthread_mutex_unlock(&forward->lock);
+    note_ahead(writer, to);
     queue_delivered(forward->options.queue, to, state->last - writer->passed);
     writer->cursor = to;
     writer->passed = state->last;
@@ -291,8 +301,8 @@ static struct forward_event fail_one(struct writer *writer)
         return (struct forward_event){.kind = EVENT_UNAVAILABLE};
     pthread_mutex_lock(&forward->lock);
     forward->status.refusals++;
-    forward->status.ahead++;
     pthread_mutex_unlock(&forward->lock);
+    note_ahead(writer, writer->cursor);
     return (struct forward_event){.kind = EVENT_FAILED};
 }
 

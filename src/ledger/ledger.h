@@ -72,9 +72,15 @@ void ledger_bound(struct ledger *ledger, uint64_t max_failed, uint64_t max_bytes
 MUST_CHECK int ledger_cursor(struct ledger *ledger, uint64_t *ret_position, struct err *err);
 MUST_CHECK int ledger_set_cursor(struct ledger *ledger, uint64_t position, struct err *err);
 
-/* Forgets failed ones at or behind `position` (the store's cursor): they will be tried again
- * in the ordinary way. Called once at start. Durable on return. */
+/* Those at or behind `position` (the store's cursor) are met again in the ordinary way: a retry
+ * that was asked for ends, but they stay failed until the store has taken them
+ * (ledger_delivered_to), for an order that it got earlier may yet move its cursor past them.
+ * Durable on return. */
 MUST_CHECK int ledger_reopen_from(struct ledger *ledger, uint64_t position, struct err *err);
+
+/* How many failed ones, not retrying, stand at or behind `position`. Reads the disk. */
+MUST_CHECK int ledger_ahead(struct ledger *ledger, uint64_t position, uint64_t *ret,
+                            struct err *err);
 
 /* Records a failure (again: attempts grow, retrying ends). ERR_FULL also for a new one beyond a
  * bound. Durable on return. */
@@ -116,7 +122,7 @@ MUST_CHECK int ledger_delivered(struct ledger *ledger, const struct ledger_deliv
                                 struct err *err);
 
 /* The same together with ledger_set_cursor(), in one step and with one sync: for deliveries
- * that the store has taken. Durable on return. */
+ * that the store has taken. What had failed of them before is forgotten. Durable on return. */
 MUST_CHECK int ledger_delivered_to(struct ledger *ledger, const struct ledger_delivery *delivery,
                                    uint64_t cursor, struct err *err);
 

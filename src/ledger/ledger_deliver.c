@@ -87,12 +87,34 @@ static int trim(struct ledger *ledger)
     return code == SQLITE_OK ? ledger_run(ledger, LEDGER_TRIM) : code;
 }
 
+/* Had any of them failed before, it has not any more. */
+static int forget_stored(struct ledger *ledger, const struct ledger_delivery *delivery,
+                         struct ledger_counts *ret_after)
+{
+    sqlite3_stmt *statement = ledger_statement(ledger, LEDGER_STORED);
+    int code;
+
+    *ret_after = ledger_counts(ledger);
+    if (ret_after->failed + ret_after->retrying == 0)
+        return SQLITE_OK;
+    code = sqlite3_bind_int64(statement, 1, ledger_key(delivery->first));
+    if (code == SQLITE_OK)
+        code = sqlite3_bind_int64(statement, 2, ledger_key(delivery->last));
+    if (code == SQLITE_OK)
+        code = ledger_run(ledger, LEDGER_STORED);
+    if (code == SQLITE_OK && sqlite3_changes(ledger->db) > 0)
+        code = ledger_count(ledger, ret_after);
+    return code;
+}
+
 static int deliver(struct ledger *ledger, const struct ledger_delivery *delivery,
                    const uint64_t *cursor, struct err *err)
 {
+    struct ledger_counts before, after;
     int code;
 
     pthread_mutex_lock(&ledger->lock);
+    before = after = ledger_counts(ledger);
     code = ledger_begin(ledger, cursor != NULL ? LEDGER_DURABLE : LEDGER_SOFT);
     if (code == SQLITE_OK)
         code = insert(ledger, delivery);
@@ -100,10 +122,13 @@ static int deliver(struct ledger *ledger, const struct ledger_delivery *delivery
         code = trim(ledger);
     if (code == SQLITE_OK && cursor != NULL)
         code = write_cursor(ledger, *cursor);
+    if (code == SQLITE_OK && cursor != NULL)
+        code = forget_stored(ledger, delivery, &after);
     code = ledger_finish(ledger, code, err, "record the delivery from %" PRIu64 " to %" PRIu64,
                          delivery->first, delivery->last);
     if (code == 0) {
         ledger->next_delivery += 1;
+        ledger_counts_change(ledger, &before, &after);
         if (cursor != NULL)
             ledger->cursor = *cursor;
     }

@@ -74,6 +74,16 @@ void ledger_counts_add(struct ledger *ledger, struct ledger_counts change)
     pthread_mutex_unlock(&ledger->counts_lock);
 }
 
+void ledger_counts_change(struct ledger *ledger, const struct ledger_counts *before,
+                          const struct ledger_counts *after)
+{
+    ledger_counts_add(ledger, (struct ledger_counts){
+                                  .failed = after->failed - before->failed,
+                                  .retrying = after->retrying - before->retrying,
+                                  .failed_bytes = after->failed_bytes - before->failed_bytes,
+                              });
+}
+
 /* Takes what is there at this position, if anything, out of *change. */
 static int subtract_present(struct ledger *ledger, uint64_t position, struct ledger_counts *change)
 {
@@ -260,13 +270,35 @@ int ledger_reopen_from(struct ledger *ledger, uint64_t position, struct err *err
         code = ledger_run(ledger, LEDGER_REOPEN);
     if (code == SQLITE_OK)
         code = ledger_count(ledger, &after);
-    code = ledger_finish(ledger, code, err, "forget failures from %" PRIu64 " on", position);
+    code = ledger_finish(ledger, code, err, "end retries from %" PRIu64 " on", position);
     if (code == 0)
-        ledger_counts_add(ledger, (struct ledger_counts){
-                                      .failed = after.failed - before.failed,
-                                      .retrying = after.retrying - before.retrying,
-                                      .failed_bytes = after.failed_bytes - before.failed_bytes,
-                                  });
+        ledger_counts_change(ledger, &before, &after);
     pthread_mutex_unlock(&ledger->lock);
+    return code;
+}
+
+int ledger_ahead(struct ledger *ledger, uint64_t position, uint64_t *ret, struct err *err)
+{
+    sqlite3_stmt *statement;
+    uint64_t count = 0;
+    int code;
+
+    if (ledger_counts(ledger).failed == 0) {
+        *ret = 0;
+        return 0;
+    }
+    pthread_mutex_lock(&ledger->lock);
+    statement = ledger_statement(ledger, LEDGER_AHEAD);
+    code = sqlite3_bind_int64(statement, 1, ledger_key(position));
+    if (code == SQLITE_OK)
+        code = ledger_row(ledger, LEDGER_AHEAD);
+    if (code == SQLITE_OK) {
+        count = (uint64_t)sqlite3_column_int64(statement, 0);
+        code = ledger_done(ledger, LEDGER_AHEAD);
+    }
+    code = code == SQLITE_OK ? 0 : ledger_fault(ledger, code, err, "count what failed");
+    pthread_mutex_unlock(&ledger->lock);
+    if (code == 0)
+        *ret = count;
     return code;
 }

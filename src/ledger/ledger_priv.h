@@ -32,6 +32,8 @@ enum ledger_statement {
     LEDGER_RETRY,
     LEDGER_REMOVE,
     LEDGER_REOPEN,
+    LEDGER_AHEAD,
+    LEDGER_STORED,
     LEDGER_LAST_DELIVERY,
     LEDGER_DELIVER,
     LEDGER_TRIM,
@@ -144,5 +146,7 @@ MUST_CHECK int ledger_count(struct ledger *ledger, struct ledger_counts *ret);
 
 /* Adds to the counts in memory; differences wrap, so that a decrease is one too. */
 void ledger_counts_add(struct ledger *ledger, struct ledger_counts change);
+void ledger_counts_change(struct ledger *ledger, const struct ledger_counts *before,
+                          const struct ledger_counts *after);
 
 #endif

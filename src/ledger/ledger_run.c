@@ -40,7 +40,9 @@ static const char *const sql[LEDGER_STATEMENTS] = {
     [LEDGER_RETRY] = "UPDATE failed SET retrying = 1 WHERE position = ?1 AND retrying = 0",
     [LEDGER_REMOVE] = "DELETE FROM failed WHERE position = ?1 AND retrying = ?2"
                       " RETURNING length(record)",
-    [LEDGER_REOPEN] = "DELETE FROM failed WHERE position >= ?1",
+    [LEDGER_REOPEN] = "UPDATE failed SET retrying = 0 WHERE retrying = 1 AND position >= ?1",
+    [LEDGER_AHEAD] = "SELECT count(*) FROM failed WHERE retrying = 0 AND position >= ?1",
+    [LEDGER_STORED] = "DELETE FROM failed WHERE position BETWEEN ?1 AND ?2",
     [LEDGER_LAST_DELIVERY] = "SELECT coalesce(max(number), 0) FROM delivery",
     [LEDGER_DELIVER] = "INSERT INTO delivery (number, first, last, transactions, \"rows\","
                        " started_us, duration_us, outcome, error)"

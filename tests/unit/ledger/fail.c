@@ -146,9 +146,10 @@ static void discarding_forgets_and_is_counted(void **state)
     ledger_close(ledger);
 }
 
-static void reopening_forgets_both_kinds_from_the_cursor_on(void **state)
+static void reopening_ends_retries_from_the_cursor_on(void **state)
 {
     struct ledger *ledger = open_scratch(*state);
+    uint64_t ahead = 0;
 
     must_fail_at(ledger, 1, "1");
     must_fail_at(ledger, 2, "22");
@@ -159,9 +160,28 @@ static void reopening_forgets_both_kinds_from_the_cursor_on(void **state)
     assert_int_equal(ledger_reopen_from(ledger, UINT64_MAX, NULL), 0);
     assert_counts(ledger, 2, 2, 10, 0);
     assert_int_equal(ledger_reopen_from(ledger, 3, NULL), 0);
-    assert_counts(ledger, 1, 1, 3, 0);
-    assert_int_equal(ledger_reopen_from(ledger, 0, NULL), 0);
-    assert_counts(ledger, 0, 0, 0, 0);
+    assert_counts(ledger, 3, 1, 10, 0);
+    assert_int_equal(ledger_ahead(ledger, 3, &ahead, NULL), 0);
+    assert_int_equal(ahead, 2);
+    assert_int_equal(ledger_ahead(ledger, 5, &ahead, NULL), 0);
+    assert_int_equal(ahead, 0);
+    ledger_close(ledger);
+}
+
+static void what_is_stored_after_all_has_not_failed(void **state)
+{
+    const struct ledger_delivery delivery = {.first = 2, .last = 3, .outcome = SLICE("stored")};
+    struct ledger *ledger = open_scratch(*state);
+
+    for (uint64_t position = 1; position <= 4; position++)
+        must_fail_at(ledger, position, "1");
+    assert_int_equal(ledger_delivered(ledger, &delivery, NULL), 0); /* an attempt */
+    assert_counts(ledger, 4, 0, 4, 0);
+    assert_int_equal(ledger_delivered_to(ledger, &delivery, 4, NULL), 0);
+    assert_counts(ledger, 2, 0, 2, 0);
+    ledger_close(ledger);
+    ledger = open_scratch(*state);
+    assert_counts(ledger, 2, 0, 2, 0);
     ledger_close(ledger);
 }
 
@@ -311,7 +331,8 @@ int main(void)
         in_scratch(a_retrying_one_is_neither_retried_nor_discarded),
         in_scratch(only_a_retrying_one_recovers),
         in_scratch(discarding_forgets_and_is_counted),
-        in_scratch(reopening_forgets_both_kinds_from_the_cursor_on),
+        in_scratch(reopening_ends_retries_from_the_cursor_on),
+        in_scratch(what_is_stored_after_all_has_not_failed),
         in_scratch(a_walk_goes_by_position_in_pages),
         in_scratch(a_walk_shows_one_kind),
         in_scratch(a_visitor_ends_the_walk),

@@ -52,8 +52,10 @@ static void *write_deliveries(void *arg)
     struct shared *shared = arg;
 
     for (uint64_t i = 1; i <= ROUNDS; i++) {
-        const struct ledger_delivery delivery = {
-            .first = i, .last = i, .outcome = SLICE("stored"), .error = SLICE("none")};
+        const struct ledger_delivery delivery = {.first = ROUNDS * 1000 + i,
+                                                 .last = ROUNDS * 1000 + i,
+                                                 .outcome = SLICE("stored"),
+                                                 .error = SLICE("none")};
 
         expect(shared, ledger_delivered_to(shared->ledger, &delivery, i, NULL) == 0);
     }
