@@ -1,5 +1,5 @@
 /*
- * Who is asking, and may they write?
+ * Who is asking, and what may they?
  *
  * A backend sends `Authorization: Bearer <JWT>` (RFC 7519, RFC 6750) signed with RS256
  * or ES256 by a key of the issuer. A check costs tens of microseconds; backends repeat
@@ -12,14 +12,19 @@
  * its kind; one with a `kid` only against the keys of that name. Keys inside a token
  * (jwk, jku, x5c, x5u) are never looked at, `crit` is refused (RFC 7515 section 4.1.11:
  * no extension is understood here), and so is JSON with a name given twice.
+ *
+ * Browsers, apps, readers and administrators send an API key instead, `la_...`: see the
+ * keyring below.
  */
 #ifndef AUTH_AUTH_H
 #define AUTH_AUTH_H
 
 #include "base/buf.h"
+#include "base/disk.h"
 #include "base/err.h"
 #include "base/slice.h"
 #include "rate/rate.h"
+#include "txn/txn.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -97,7 +102,8 @@ struct auth_stats {
 struct auth_stats auth_cache_stats(const struct auth_cache *cache); /* any thread */
 
 /*
- * Checks the value of an Authorization header (at == NULL: there was none).
+ * Checks the value of an Authorization header (at == NULL: there was none), whose token is a
+ * JWT or an API key.
  *   0            and *ret_claims (owned by the cache, until its next check)
  *   ERR_INVALID  no token, or not a good one: answer 401
  *   ERR_DENIED   a good one, whose subject may not: answer 403; *ret_claims says who
@@ -106,6 +112,85 @@ struct auth_stats auth_cache_stats(const struct auth_cache *cache); /* any threa
  */
 MUST_CHECK int auth_check(struct auth_cache *cache, struct slice authorization, int64_t now_us,
                           const struct auth_claims **ret_claims, struct err *err);
+
+/* Checks an API key alone, as a URL may carry one; the same codes. */
+MUST_CHECK int auth_check_key(struct auth_cache *cache, struct slice key, int64_t now_us,
+                              const struct auth_claims **ret_claims, struct err *err);
+
+/*
+ * Origins (RFC 6454): scheme://host[:port], as browsers write them, in lower case and without
+ * the port that http and https have anyway. "null" is never one.
+ */
+#define AUTH_MAX_ORIGIN 256 /* bytes with a NUL */
+
+/* A list of them, "https://a.example,https://b.example", or "*" for all; "": none.
+ * ERR_INVALID names a bad one. Any thread may ask. */
+struct auth_origins;
+MUST_CHECK int auth_origins_parse(const char *text, struct auth_origins **ret, struct err *err);
+void auth_origins_free(struct auth_origins *origins);
+bool auth_origins_any(const struct auth_origins *origins); /* it is "*" */
+bool auth_origins_allow(const struct auth_origins *origins, struct slice origin);
+
+/* Is it among the claims' origins, or have they none? at == NULL is no origin. */
+bool auth_may_come_from(const struct auth_claims *claims, struct slice origin);
+
+/* Is it an origin of any API key that has not expired? */
+bool auth_knows_origin(struct auth_cache *cache, struct slice origin, int64_t now_us);
+
+/*
+ * The keyring: all API keys, in <data_dir>/keys.json (docs/disk-format.md), mode 0600.
+ *
+ * A key is "la_", an id of 10 characters that may be shown, and a secret of 160 random bits,
+ * both in Crockford's base 32 in lower case. Only the SHA-256 of the whole is kept; with so
+ * many random bits it needs no salt and no slow hash. A change is on disk, and in force
+ * for every cache's next check, when the call returns; it waits for the disk.
+ */
+#define AUTH_KEY_ID_SIZE 11 /* with a NUL */
+#define AUTH_KEY_SIZE 46    /* with a NUL */
+
+struct auth_keyring;
+
+struct auth_keyring_options {
+    const char *data_dir;
+    const struct txn_products *products; /* borrowed */
+    size_t most;                         /* keys; one more is ERR_CONFLICT */
+    struct auth *auth;                   /* where keys are put in force; NULL: nowhere */
+    struct disk *disk;                   /* for writing; NULL: the real one */
+};
+
+/* ERR_INVALID if others may use the file, or it holds too many keys; ERR_CORRUPT if it is
+ * damaged. No file: no keys. Closed before `auth`. */
+MUST_CHECK int auth_keyring_open(const struct auth_keyring_options *options,
+                                 struct auth_keyring **ret, struct err *err);
+void auth_keyring_close(struct auth_keyring *ring);
+
+/*
+ * Makes a key as `request` says, a JSON object, and appends its description to `out`, with
+ * the key itself as "key": it is not to be had again.
+ *   scope     "write", "read" or "admin"
+ *   products  of a write key at least one, names or numbers; of others none
+ *   origins   that it may come from, or absent
+ *   name      a text for people, or absent
+ *   expires   an RFC 3339 date-time, or null, or absent
+ * ERR_INVALID says which member is wrong. Any thread.
+ */
+MUST_CHECK int auth_keyring_create(struct auth_keyring *ring, struct slice request, int64_t now_us,
+                                   struct buf *out, struct err *err);
+
+/* ERR_NOT_FOUND if there is no key of that id. Any thread. */
+MUST_CHECK int auth_keyring_revoke(struct auth_keyring *ring, struct slice id, struct err *err);
+
+/* Appends {"keys":[...]}, each without its secret and its hash, in the order they were made. */
+void auth_keyring_list(struct auth_keyring *ring, struct buf *out);
+
+/*
+ * The operator key: what the commands on this machine ask a running engine with. Made anew at
+ * each start, in <data_dir>/operator.key, mode 0600; its claims say "operator". Once for a ring,
+ * whose end removes it.
+ */
+MUST_CHECK int auth_keyring_admit_operator(struct auth_keyring *ring, struct err *err);
+/* Reads the file. `ret` holds a NUL-terminated text. */
+MUST_CHECK int auth_operator_key(const char *data_dir, char ret[AUTH_KEY_SIZE], struct err *err);
 
 /*
  * The development issuer: an RSA key of 2048 bits in <data_dir>/development-key.pem,

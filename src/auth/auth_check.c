@@ -8,9 +8,10 @@
  * compared all the same. Only tokens whose signature held are kept, together with the
  * generation of the keys that said so: after a change of keys an entry counts for nothing.
  * An entry may be expired, not valid yet or not allowed: a client that goes on sending
- * such a token is refused for the price of a hit.
+ * such a token is refused for the price of a hit. API keys need no cache: their set is in
+ * memory, and finding one in it is cheaper than the hash of a token.
  */
-#include "auth/auth_priv.h"
+#include "auth/auth_apikeys_priv.h"
 
 #include "base/mem.h"
 
@@ -34,7 +35,10 @@ struct auth_cache {
     struct auth *auth;
     struct auth_keys *keys; /* retained; those of `generation` */
     uint64_t generation;
+    struct auth_apikeys *apikeys; /* retained; those of `apikey_generation` */
+    uint64_t apikey_generation;
     EVP_MAC_CTX *mac;
+    EVP_MD_CTX *sha256;
     struct entry **buckets;
     size_t mask;
     size_t count;
@@ -61,8 +65,10 @@ struct auth_cache *auth_cache_open(struct auth *auth, size_t entries)
     cache->mask = buckets - 1;
     cache->buckets = mem_zalloc(buckets * sizeof(struct entry *));
     cache->mac = EVP_MAC_CTX_new(auth->mac);
-    if (cache->mac == NULL ||
-        EVP_MAC_init(cache->mac, auth->mac_key, sizeof auth->mac_key, size) != 1)
+    cache->sha256 = EVP_MD_CTX_new();
+    if (cache->mac == NULL || cache->sha256 == NULL ||
+        EVP_MAC_init(cache->mac, auth->mac_key, sizeof auth->mac_key, size) != 1 ||
+        EVP_DigestInit_ex2(cache->sha256, auth->sha256, NULL) != 1)
         abort(); /* as mem_alloc(): all that can fail here is memory */
     return cache;
 }
@@ -113,7 +119,9 @@ void auth_cache_close(struct auth_cache *cache)
     while (cache->newest != NULL)
         drop(cache, cache->newest);
     EVP_MAC_CTX_free(cache->mac);
+    EVP_MD_CTX_free(cache->sha256);
     auth_keys_free(cache->keys);
+    auth_apikeys_free(cache->apikeys);
     free(cache->buckets);
     free(cache);
 }
@@ -203,20 +211,16 @@ static int take_bearer(struct slice authorization, struct slice *ret, struct err
     return 0;
 }
 
-static int check(struct auth_cache *cache, struct slice authorization, int64_t now_us,
-                 const struct auth_claims **ret_claims, struct err *err)
+static int check_token(struct auth_cache *cache, struct slice text, int64_t now_us,
+                       const struct auth_claims **ret_claims, struct err *err)
 {
     const struct auth_token *token;
-    struct slice text;
     int rc;
 
     if (atomic_load_explicit(&cache->auth->generation, memory_order_acquire) != cache->generation) {
         auth_keys_free(cache->keys);
         cache->keys = auth_current_keys(cache->auth, &cache->generation);
     }
-    rc = take_bearer(authorization, &text, err);
-    if (rc != 0)
-        return rc;
     if (text.len > AUTH_MAX_TOKEN)
         return err_set(err, ERR_INVALID, "the token is longer than %d bytes", AUTH_MAX_TOKEN);
     if (cache->keys == NULL)
@@ -230,14 +234,64 @@ static int check(struct auth_cache *cache, struct slice authorization, int64_t n
     return rc;
 }
 
+static const struct auth_apikeys *current_apikeys(struct auth_cache *cache)
+{
+    if (atomic_load_explicit(&cache->auth->apikey_generation, memory_order_acquire) !=
+        cache->apikey_generation) {
+        auth_apikeys_free(cache->apikeys);
+        cache->apikeys = auth_current_apikeys(cache->auth, &cache->apikey_generation);
+    }
+    return cache->apikeys;
+}
+
+static int check_key(struct auth_cache *cache, struct slice text, int64_t now_us,
+                     const struct auth_claims **ret_claims, struct err *err)
+{
+    const struct auth_claims *claims =
+        auth_apikeys_find(current_apikeys(cache), cache->sha256, text);
+
+    if (claims == NULL)
+        return err_set(err, ERR_INVALID, "the API key is not known here");
+    if (now_us >= claims->expires_us)
+        return err_set(err, ERR_INVALID, "the API key has expired");
+    *ret_claims = claims;
+    return 0;
+}
+
+static bool is_key(struct slice text)
+{
+    size_t len = sizeof APIKEY_PREFIX - 1;
+
+    return text.len >= len && memcmp(text.at, APIKEY_PREFIX, len) == 0;
+}
+
 int auth_check(struct auth_cache *cache, struct slice authorization, int64_t now_us,
                const struct auth_claims **ret_claims, struct err *err)
 {
-    int rc = check(cache, authorization, now_us, ret_claims, err);
+    struct slice text;
+    int rc = take_bearer(authorization, &text, err);
+
+    if (rc == 0)
+        rc = is_key(text) ? check_key(cache, text, now_us, ret_claims, err)
+                          : check_token(cache, text, now_us, ret_claims, err);
+    if (rc != 0)
+        count(&cache->refused);
+    return rc;
+}
+
+int auth_check_key(struct auth_cache *cache, struct slice key, int64_t now_us,
+                   const struct auth_claims **ret_claims, struct err *err)
+{
+    int rc = check_key(cache, key, now_us, ret_claims, err);
 
     if (rc != 0)
         count(&cache->refused);
     return rc;
+}
+
+bool auth_knows_origin(struct auth_cache *cache, struct slice origin, int64_t now_us)
+{
+    return auth_apikeys_know_origin(current_apikeys(cache), origin, now_us);
 }
 
 struct auth_stats auth_cache_stats(const struct auth_cache *cache)

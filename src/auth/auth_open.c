@@ -4,7 +4,7 @@
  * A new set of keys is swapped in under a short lock and counted. A cache compares that
  * count at every check, by one atomic load, and takes the lock only when it has changed.
  */
-#include "auth/auth_priv.h"
+#include "auth/auth_apikeys_priv.h"
 
 #include "base/mem.h"
 
@@ -25,13 +25,20 @@ int auth_open(const char *allowed_urns, struct auth **ret, struct err *err)
         rc = err_set(err, ERR_UNSUPPORTED, "this OpenSSL has no SIPHASH");
         goto free_urns;
     }
+    auth->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    if (auth->sha256 == NULL) {
+        rc = err_set(err, ERR_UNSUPPORTED, "this OpenSSL has no SHA256");
+        goto free_mac;
+    }
     if (RAND_bytes(auth->mac_key, sizeof auth->mac_key) != 1) {
         rc = err_set(err, ERR_IO, "OpenSSL has no random bytes");
-        goto free_mac;
+        goto free_sha256;
     }
     pthread_mutex_init(&auth->lock, NULL);
     *ret = auth;
     return 0;
+free_sha256:
+    EVP_MD_free(auth->sha256);
 free_mac:
     EVP_MAC_free(auth->mac);
 free_urns:
@@ -49,6 +56,8 @@ void auth_close(struct auth *auth)
     rate_close(auth->key_rates);
     pthread_mutex_destroy(&auth->lock);
     auth_keys_free(auth->keys);
+    auth_apikeys_free(auth->apikeys);
+    EVP_MD_free(auth->sha256);
     EVP_MAC_free(auth->mac);
     auth_urns_free(&auth->urns);
     free(auth);
@@ -73,6 +82,18 @@ void auth_use_keys(struct auth *auth, struct auth_keys *keys)
     auth_keys_free(before);
 }
 
+void auth_use_apikeys(struct auth *auth, struct auth_apikeys *apikeys)
+{
+    struct auth_apikeys *before;
+
+    pthread_mutex_lock(&auth->lock);
+    before = auth->apikeys;
+    auth->apikeys = apikeys;
+    atomic_fetch_add_explicit(&auth->apikey_generation, 1, memory_order_release);
+    pthread_mutex_unlock(&auth->lock);
+    auth_apikeys_free(before);
+}
+
 struct auth_keys *auth_current_keys(struct auth *auth, uint64_t *ret_generation)
 {
     struct auth_keys *keys;
@@ -82,4 +103,15 @@ struct auth_keys *auth_current_keys(struct auth *auth, uint64_t *ret_generation)
     *ret_generation = atomic_load_explicit(&auth->generation, memory_order_relaxed);
     pthread_mutex_unlock(&auth->lock);
     return keys;
+}
+
+struct auth_apikeys *auth_current_apikeys(struct auth *auth, uint64_t *ret_generation)
+{
+    struct auth_apikeys *apikeys;
+
+    pthread_mutex_lock(&auth->lock);
+    apikeys = auth_apikeys_retain(auth->apikeys);
+    *ret_generation = atomic_load_explicit(&auth->apikey_generation, memory_order_relaxed);
+    pthread_mutex_unlock(&auth->lock);
+    return apikeys;
 }

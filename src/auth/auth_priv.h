@@ -76,15 +76,20 @@ MUST_CHECK int auth_token_judge(const struct auth_token *token, int64_t now_us, 
  * an encoder makes them. */
 bool auth_base64url_decode(struct slice text, unsigned char *out, size_t *ret_len);
 
+struct auth_apikeys;
+
 struct auth {
     struct auth_urns urns;
     EVP_MAC *mac;
+    EVP_MD *sha256;
     unsigned char mac_key[16];
     struct rate_table *urn_rates; /* NULL: no limits */
     struct rate_table *key_rates;
-    pthread_mutex_t lock;        /* keys; held for a few instructions */
+    pthread_mutex_t lock;        /* both sets; held for a few instructions */
     struct auth_keys *keys;      /* NULL: none yet */
     _Atomic uint64_t generation; /* counts the sets that were put in force */
+    struct auth_apikeys *apikeys;
+    _Atomic uint64_t apikey_generation;
 };
 
 /* The set in force, retained (or NULL), and its generation. */

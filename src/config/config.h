@@ -45,7 +45,9 @@ struct config {
     uint64_t body_timeout;
     uint64_t idle_timeout;
     uint64_t token_cache; /* verified tokens kept per worker */
-    uint64_t readers;     /* threads that answer reading requests */
+    uint64_t max_api_keys;
+    char *cors_origins; /* as auth_origins_parse() takes them */
+    uint64_t readers;   /* threads that answer reading requests */
 
     uint64_t pseudonymize; /* enum config_switch */
     char *introspection_url;
