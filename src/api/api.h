@@ -67,6 +67,8 @@ struct api;
 struct api_options {
     struct api_view view; /* its store is left NULL: each reader opens its own */
     struct auth *auth;
+    struct auth_keyring *keyring;
+    const struct auth_origins *origins; /* whose pages may call; see api_cors.c */
     const char *store_url;
     int64_t store_timeout_ms;
     size_t max_body;

@@ -10,29 +10,6 @@
 
 enum { MAX_LIMIT = 1000 };
 
-/* The HTTP status of a code of the view's; the words are left in the job's answer. */
-static int status_of(struct job *job, int code, const struct err *err)
-{
-    if (code == 0)
-        return 200;
-    job->out.len = 0;
-    buf_append_text(&job->out, err->text);
-    switch (code) {
-    case ERR_NOT_FOUND:
-        return 404;
-    case ERR_CONFLICT:
-        return 409;
-    case ERR_INVALID:
-        return 400;
-    case ERR_UNAVAILABLE:
-    case ERR_FULL:
-    case ERR_TIMEOUT:
-        return 503;
-    default:
-        return 500;
-    }
-}
-
 static struct slice job_id(const struct job *job)
 {
     return (struct slice){job->id, job->id_len};
@@ -42,14 +19,14 @@ static int run_status(struct job *job, const struct api_view *view)
 {
     struct err err;
 
-    return status_of(job, api_write_status(view, &job->out, &err), &err);
+    return job_status(job, api_write_status(view, &job->out, &err), &err);
 }
 
 static int run_find(struct job *job, const struct api_view *view)
 {
     struct err err;
 
-    return status_of(job, api_write_transaction(view, job_id(job), &job->out, &err), &err);
+    return job_status(job, api_write_transaction(view, job_id(job), &job->out, &err), &err);
 }
 
 static int run_list(struct job *job, const struct api_view *view)
@@ -57,7 +34,7 @@ static int run_list(struct job *job, const struct api_view *view)
     struct slice after = job->has_after ? job_id(job) : (struct slice){0};
     struct err err;
 
-    return status_of(
+    return job_status(
         job, api_write_transactions(view, job->which, after, job->limit, &job->out, &err), &err);
 }
 
@@ -65,14 +42,14 @@ static int run_deliveries(struct job *job, const struct api_view *view)
 {
     struct err err;
 
-    return status_of(job, api_write_deliveries(view, job->limit, &job->out, &err), &err);
+    return job_status(job, api_write_deliveries(view, job->limit, &job->out, &err), &err);
 }
 
 static int run_retry(struct job *job, const struct api_view *view)
 {
     struct err err;
     int code = api_retry(view, job_id(job), &job->out, &err);
-    int status = status_of(job, code, &err);
+    int status = job_status(job, code, &err);
 
     audit_change("retry", job->who, job->id, job->from, code, &err);
     return status == 200 ? 202 : status;
@@ -84,7 +61,7 @@ static int run_discard(struct job *job, const struct api_view *view)
     int code = api_discard(view, job_id(job), &job->out, &err);
 
     audit_change("discard", job->who, job->id, job->from, code, &err);
-    return status_of(job, code, &err);
+    return job_status(job, code, &err);
 }
 
 static void set_id(struct job *job, struct slice id)

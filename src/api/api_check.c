@@ -22,18 +22,47 @@ static bool refuse_scope(struct loop *loop, struct http_request *request,
     return false;
 }
 
+/* Has it the scope, and does it come from where its key may be used? */
+static bool may(struct loop *loop, struct http_request *request, const struct auth_claims *claims,
+                enum auth_scope scope)
+{
+    if ((claims->scopes & scope) == 0)
+        return refuse_scope(loop, request, claims, scope);
+    if (claims->origin_count == 0 ||
+        auth_may_come_from(claims, http_request_header(request, "origin")))
+        return true;
+    audit_refused(loop->api, request, claims->subject, "may not be used from this origin");
+    http_respond_error(request, 403, NULL, "%s may not be used from this origin", claims->subject);
+    return false;
+}
+
+/* Where the caller's key or token stands: in the header, or, for writing, in the URL, because
+ * navigator.sendBeacon() cannot send headers. The header goes before. Keys that may do more than
+ * write are refused there by their scope. */
+static int identify(struct loop *loop, struct http_request *request, enum auth_scope scope,
+                    const struct auth_claims **ret_claims, struct err *err)
+{
+    struct slice authorization = http_request_header(request, "authorization");
+    char key[AUTH_KEY_SIZE];
+    bool bad = false;
+
+    if (authorization.at == NULL && scope == AUTH_WRITE &&
+        (http_query(http_request_query(request), "key", key, sizeof key, &bad) || bad))
+        return auth_check_key(loop->tokens, bad ? SLICE("") : slice_of(key), clock_wall_us(),
+                              ret_claims, err);
+    return auth_check(loop->tokens, authorization, clock_wall_us(), ret_claims, err);
+}
+
 bool check_caller(struct loop *loop, struct http_request *request, enum auth_scope scope,
                   const struct auth_claims **ret_claims)
 {
     static const struct http_header challenge[] = {{"www-authenticate", "Bearer"}, {NULL, NULL}};
     struct err err;
 
-    switch (auth_check(loop->tokens, http_request_header(request, "authorization"), clock_wall_us(),
-                       ret_claims, &err)) {
+    let_origin_read(loop, request);
+    switch (identify(loop, request, scope, ret_claims, &err)) {
     case 0:
-        return check_rate(loop, request, *ret_claims, scope) &&
-               (((*ret_claims)->scopes & scope) != 0 ||
-                refuse_scope(loop, request, *ret_claims, scope));
+        return check_rate(loop, request, *ret_claims, scope) && may(loop, request, *ret_claims, scope);
     case ERR_DENIED:
         audit_refused(loop->api, request, (*ret_claims)->subject, err.text);
         http_respond_error(request, 403, NULL, "%s", err.text);

@@ -49,8 +49,8 @@ struct waiter {
 struct waiter *waiter_take(struct loop *loop, struct http_request *request);
 void waiter_give_back(struct waiter *waiter);
 
-/* api_check.c: who asks, and may they do what takes `scope`? False when the request has been
- * answered with a refusal. The claims hold until the loop's next check. */
+/* api_check.c: who asks, and may they do what takes `scope`, from where they ask? False when the
+ * request has been answered with a refusal. The claims hold until the loop's next check. */
 bool check_caller(struct loop *loop, struct http_request *request, enum auth_scope scope,
                   const struct auth_claims **ret_claims);
 /* api_rate.c: within its rates? False when the request has been answered with 429. */
@@ -99,6 +99,7 @@ struct job {
     unsigned limit;
     enum api_list which;
     bool has_after;
+    struct buf body; /* of the request, where it is read on the reader's thread */
     struct buf out;
     int status;
 };
@@ -110,6 +111,8 @@ void readers_close(struct readers *readers); /* after all loops have stopped */
 void readers_interrupt(struct readers *readers);
 /* Takes the job (made by job_new()); answers 503 if too many wait. */
 void readers_ask(struct readers *readers, struct job *job);
+/* The HTTP status of a code; of an error, the words are left in the job's answer. */
+int job_status(struct job *job, int code, const struct err *err);
 struct job *job_new(struct loop *loop, struct http_request *request,
                     int (*run)(struct job *job, const struct api_view *view));
 
@@ -123,7 +126,15 @@ struct api {
     _Atomic int64_t audit_summed_us;   /* when they were last said */
 };
 
+/* api_cors.c: lets a browser's page read the answer to this request, whatever it will be, if the
+ * page's origin may call. */
+void let_origin_read(struct loop *loop, struct http_request *request);
+
 /* Handlers. */
+void handle_preflight(struct http_request *request, void *arg);
+void handle_key_create(struct http_request *request, void *arg);
+void handle_key_list(struct http_request *request, void *arg);
+void handle_key_revoke(struct http_request *request, void *arg);
 void handle_analytics(struct http_request *request, void *arg);
 void handle_transactions(struct http_request *request, void *arg);
 void handle_transaction_get(struct http_request *request, void *arg);

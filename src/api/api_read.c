@@ -56,6 +56,7 @@ static void *reader_run(void *arg)
 
 static void job_free(struct job *job)
 {
+    buf_free(&job->body);
     buf_free(&job->out);
     free(job);
 }
@@ -77,6 +78,28 @@ static void job_home(struct mail *mail)
                            SLICE_ARG(buf_slice(&job->out)));
     }
     job_free(job);
+}
+
+int job_status(struct job *job, int code, const struct err *err)
+{
+    if (code == 0)
+        return 200;
+    job->out.len = 0;
+    buf_append_text(&job->out, err->text);
+    switch (code) {
+    case ERR_NOT_FOUND:
+        return 404;
+    case ERR_CONFLICT:
+        return 409;
+    case ERR_INVALID:
+        return 400;
+    case ERR_UNAVAILABLE:
+    case ERR_FULL:
+    case ERR_TIMEOUT:
+        return 503;
+    default:
+        return 500;
+    }
 }
 
 struct job *job_new(struct loop *loop, struct http_request *request,

@@ -145,9 +145,11 @@ static bool read_headers(struct http_request *request, enum ingest_encoding *ret
     *ret_shape = INGEST_OBJECT_OR_ARRAY;
     if (media_is(type, "application/x-ndjson") || media_is(type, "application/ndjson")) {
         *ret_shape = INGEST_NDJSON;
-    } else if (type.len > 0 && !media_is(type, "application/json")) {
+    } else if (type.len > 0 && !media_is(type, "application/json") &&
+               !media_is(type, "text/plain")) { /* what beacons send */
         http_respond_error(request, 415, NULL,
-                           "content-type: must be application/json or application/x-ndjson");
+                           "content-type: must be application/json, application/x-ndjson or "
+                           "text/plain");
         return false;
     }
     *ret_encoding = INGEST_IDENTITY;

@@ -30,6 +30,8 @@ struct engine {
     struct app_dir dir;
     struct txn_products *products;
     struct auth *auth;
+    struct auth_origins *origins;
+    struct auth_keyring *keyring;
     struct users *users;
     struct ledger *ledger;
     struct queue *queue;
@@ -107,6 +109,8 @@ static int check_options(struct engine *engine, struct err *err)
                        config->body_memory, config->max_body_bytes);
     if (auth_open(config->allowed_urns, &engine->auth, err) != 0)
         return err_wrap(err, "ALLOWED_URNS");
+    if (auth_origins_parse(config->cors_origins, &engine->origins, err) != 0)
+        return err_wrap(err, "CORS_ORIGINS=%s", config->cors_origins);
     if (forward_check_window(config->forward_window, err) != 0)
         return err_wrap(err, "FORWARD_WINDOW=%s", config->forward_window);
     if (config->quiet_above < config->quiet_below)
@@ -131,6 +135,20 @@ static int open_auth(struct engine *engine, struct err *err)
         auth_use_keys(engine->auth, keys);
     auth_issuer_close(issuer);
     return code;
+}
+
+/* All that commands need to ask this engine is there before its address is. */
+static int open_keyring(struct engine *engine, struct err *err)
+{
+    const struct auth_keyring_options options = {
+        .data_dir = engine->config->data_dir,
+        .products = engine->products,
+        .most = engine->config->max_api_keys,
+        .auth = engine->auth,
+    };
+    int code = auth_keyring_open(&options, &engine->keyring, err);
+
+    return code != 0 ? code : auth_keyring_admit_operator(engine->keyring, err);
 }
 
 static void log_recovery(const struct wal_recovery *recovery, const struct queue *queue)
@@ -225,6 +243,8 @@ static int start_http(struct engine *engine, struct err *err)
                  .store_kind = forward_status(engine->forward).kind,
                  .started_us = engine->started_us},
         .auth = engine->auth,
+        .keyring = engine->keyring,
+        .origins = engine->origins,
         .store_url = config->database_url,
         .store_timeout_ms = (int64_t)config->store_timeout,
         .max_body = config->max_body_bytes,
@@ -266,8 +286,9 @@ static int start(struct engine *engine, struct err *err)
 
     if ((code = check_options(engine, err)) != 0 ||
         (code = app_dir_open(config->data_dir, APP_DIR_ENGINE, &engine->dir, err)) != 0 ||
-        (code = open_auth(engine, err)) != 0 || (code = open_users(engine, err)) != 0 ||
-        (code = open_queue(engine, err)) != 0 || (code = start_forward(engine, err)) != 0)
+        (code = open_auth(engine, err)) != 0 || (code = open_keyring(engine, err)) != 0 ||
+        (code = open_users(engine, err)) != 0 || (code = open_queue(engine, err)) != 0 ||
+        (code = start_forward(engine, err)) != 0)
         return code;
     return start_http(engine, err);
 }
@@ -284,6 +305,8 @@ static void stop(struct engine *engine, bool served)
     queue_close(engine->queue);
     ledger_close(engine->ledger);
     users_close(engine->users);
+    auth_keyring_close(engine->keyring);
+    auth_origins_free(engine->origins);
     auth_close(engine->auth);
     txn_products_close(engine->products);
     app_dir_close(&engine->dir);

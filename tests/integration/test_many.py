@@ -190,7 +190,7 @@ def test_lines_under_the_name_of_json_are_400(shared):
 
 @pytest.mark.parametrize(
     "content_type",
-    ["text/plain", "text/csv", "application/xml", "application/x-www-form-urlencoded"],
+    ["text/html", "text/csv", "application/xml", "application/x-www-form-urlencoded"],
 )
 def test_another_content_type_is_415(shared, content_type):
     answer = post(shared, json.dumps(a_transaction()), headers={"Content-Type": content_type})
