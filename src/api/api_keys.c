@@ -6,6 +6,8 @@
 
 #include "base/clock.h"
 
+#include <stdio.h>
+
 static struct auth_keyring *keyring_of(const struct job *job)
 {
     return job->loop->api->options.keyring;
@@ -14,10 +16,11 @@ static struct auth_keyring *keyring_of(const struct job *job)
 static int run_create(struct job *job, const struct api_view *view)
 {
     struct err err;
-    int code = auth_keyring_create(keyring_of(job), buf_slice(&job->body), clock_wall_us(),
+    int code = auth_keyring_create(keyring_of(job), buf_slice(&job->body), clock_wall_us(), job->id,
                                    &job->out, &err);
 
     (void)view;
+    audit_change("key-create", job->who, code == 0 ? job->id : NULL, job->from, code, &err);
     return code == 0 ? 201 : job_status(job, code, &err);
 }
 
@@ -34,6 +37,7 @@ static int run_revoke(struct job *job, const struct api_view *view)
     int code = auth_keyring_revoke(keyring_of(job), (struct slice){job->id, job->id_len}, &err);
 
     (void)view;
+    audit_change("key-revoke", job->who, job->id, job->from, code, &err);
     return code == 0 ? 204 : job_status(job, code, &err);
 }
 
@@ -43,10 +47,14 @@ static struct job *admins_job(struct http_request *request,
 {
     struct loop *loop = loop_of(request);
     const struct auth_claims *claims;
+    struct job *job;
 
     if (!check_caller(loop, request, AUTH_ADMIN, &claims))
         return NULL;
-    return job_new(loop, request, run);
+    job = job_new(loop, request, run);
+    snprintf(job->who, sizeof job->who, "%s", claims->subject);
+    http_request_peer(request, job->from, sizeof job->from);
+    return job;
 }
 
 void handle_key_create(struct http_request *request, void *arg)
@@ -77,7 +85,7 @@ void handle_key_revoke(struct http_request *request, void *arg)
 
     if (job == NULL)
         return;
-    if (id.len < sizeof job->id) { /* a longer one names no key, as an empty one */
+    if (id.len == AUTH_KEY_ID_SIZE - 1) { /* anything else names no key, and may be a whole one */
         memcpy(job->id, id.at, id.len);
         job->id_len = id.len;
     }

@@ -175,7 +175,7 @@ void auth_keyring_close(struct auth_keyring *ring);
  * ERR_INVALID says which member is wrong. Any thread.
  */
 MUST_CHECK int auth_keyring_create(struct auth_keyring *ring, struct slice request, int64_t now_us,
-                                   struct buf *out, struct err *err);
+                                   char ret_id[AUTH_KEY_ID_SIZE], struct buf *out, struct err *err);
 
 /* ERR_NOT_FOUND if there is no key of that id. Any thread. */
 MUST_CHECK int auth_keyring_revoke(struct auth_keyring *ring, struct slice id, struct err *err);

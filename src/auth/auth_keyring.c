@@ -227,7 +227,7 @@ static int add(struct auth_keyring *ring, struct auth_apikey *key, char text[AUT
 }
 
 int auth_keyring_create(struct auth_keyring *ring, struct slice request, int64_t now_us,
-                        struct buf *out, struct err *err)
+                        char ret_id[AUTH_KEY_ID_SIZE], struct buf *out, struct err *err)
 {
     struct auth_apikey *key = NULL;
     json_t *asked = NULL, *entry = NULL;
@@ -245,6 +245,7 @@ int auth_keyring_create(struct auth_keyring *ring, struct slice request, int64_t
         pthread_mutex_unlock(&ring->lock);
     }
     if (rc == 0) {
+        memcpy(ret_id, key->id, sizeof key->id);
         json_object_set_new(entry, "key", json_string(text));
         append_json(out, entry);
         json_decref(entry);

@@ -56,10 +56,11 @@ static void readers_and_admins_do_not_write(void **state)
 
 static void is_refused(struct bench *bench, const char *request, const char *words)
 {
+    char id[AUTH_KEY_ID_SIZE];
     struct buf out = {0};
     struct err err = {0};
 
-    if (auth_keyring_create(bench->ring, slice_of(request), NOW, &out, &err) != ERR_INVALID)
+    if (auth_keyring_create(bench->ring, slice_of(request), NOW, id, &out, &err) != ERR_INVALID)
         fail_msg("%s is taken", request);
     if (strncmp(err.text, words, strlen(words)) != 0)
         fail_msg("%s: %s", request, err.text);

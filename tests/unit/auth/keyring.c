@@ -221,6 +221,7 @@ static void there_are_at_most_so_many(void **state)
 {
     struct bench bench;
     char first[AUTH_KEY_SIZE], key[AUTH_KEY_SIZE];
+    char id[AUTH_KEY_ID_SIZE];
     struct buf out = {0};
     struct err err = {0};
 
@@ -228,7 +229,8 @@ static void there_are_at_most_so_many(void **state)
     start_bench(&bench, 2);
     create(&bench, WRITER, first);
     create(&bench, WRITER, key);
-    assert_int_equal(auth_keyring_create(bench.ring, SLICE(WRITER), NOW, &out, &err), ERR_CONFLICT);
+    assert_int_equal(auth_keyring_create(bench.ring, SLICE(WRITER), NOW, id, &out, &err),
+                     ERR_CONFLICT);
     assert_int_equal(auth_keyring_revoke(bench.ring, id_of(first), NULL), 0);
     create(&bench, WRITER, first);
     bench.options.most = 1;
@@ -274,6 +276,7 @@ static void a_change_that_is_not_on_disk_is_not_in_force(void **state)
     struct buf before, after;
     char key[AUTH_KEY_SIZE];
     char draft[64];
+    char id[AUTH_KEY_ID_SIZE];
     struct bench bench;
     struct err err;
 
@@ -291,7 +294,8 @@ static void a_change_that_is_not_on_disk_is_not_in_force(void **state)
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
         failing = calls[i];
         assert_int_not_equal(auth_keyring_revoke(bench.ring, id_of(key), &err), 0);
-        assert_int_not_equal(auth_keyring_create(bench.ring, SLICE(WRITER), NOW, &out, &err), 0);
+        assert_int_not_equal(auth_keyring_create(bench.ring, SLICE(WRITER), NOW, id, &out, &err),
+                             0);
         assert_int_equal(out.len, 0);
         assert_int_equal(check(&bench, key), 0);
         after = read_keys(&bench);

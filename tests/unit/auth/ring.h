@@ -79,15 +79,17 @@ static inline void close_bench(struct bench *bench)
 /* The member "key" of what creating gave. */
 static inline void create(struct bench *bench, const char *request, char key[AUTH_KEY_SIZE])
 {
+    char id[AUTH_KEY_ID_SIZE];
     struct buf out = {0};
     struct err err = {0};
     json_t *made;
 
-    if (auth_keyring_create(bench->ring, slice_of(request), NOW, &out, &err) != 0)
+    if (auth_keyring_create(bench->ring, slice_of(request), NOW, id, &out, &err) != 0)
         fail_msg("%s: %s", request, err.text);
     made = json_loadb(out.data, out.len, 0, NULL);
     snprintf(key, AUTH_KEY_SIZE, "%s", json_string_value(json_object_get(made, "key")));
     assert_int_equal(strlen(key), AUTH_KEY_SIZE - 1);
+    assert_memory_equal(key + 3, id, sizeof id - 1);
     json_decref(made);
     buf_free(&out);
 }
