@@ -12,6 +12,13 @@
 /* Runs the engine in the foreground until SIGTERM or SIGINT. 0 after an orderly stop. */
 MUST_CHECK int app_serve(const struct config *config, struct err *err);
 
+/* app_listen.c: LISTEN names this machine alone, as it must where the engine is its own token
+ * issuer; certificate and key are given both or not at all; and, for the log, where tokens travel
+ * in the clear (of the addresses in force). ERR_INVALID in one line. */
+MUST_CHECK int app_listen_check_local(const struct config *config, struct err *err);
+MUST_CHECK int app_listen_check_tls(const struct config *config, struct err *err);
+void app_listen_warn(const char *addresses);
+
 /* Lifts the limit of open files as far as it goes. Gives how many connections leave enough of
  * them for the engine's own files and `loops` HTTP loops: at most `connections`. */
 unsigned app_descriptors(unsigned connections, unsigned loops);

@@ -8,11 +8,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <malloc.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,45 +37,6 @@ struct engine {
     struct api *api;
     struct http_server *server;
 };
-
-/* By the number, not by the look of it: 127.example.org is somebody else's. */
-static bool is_loopback(struct slice address)
-{
-    char text[64];
-    char *port;
-    struct in_addr number;
-
-    if (address.len >= sizeof text)
-        return false;
-    snprintf(text, sizeof text, "%.*s", SLICE_ARG(address));
-    port = strrchr(text, ':');
-    if (port == NULL)
-        return false;
-    *port++ = '\0';
-    if (*port == '\0' || strlen(port) > 5 || strspn(port, "0123456789") != strlen(port) ||
-        atoi(port) > UINT16_MAX)
-        return false;
-    return strcmp(text, "[::1]") == 0 || strcmp(text, "localhost") == 0 ||
-           (inet_pton(AF_INET, text, &number) == 1 && ntohl(number.s_addr) >> 24 == IN_LOOPBACKNET);
-}
-
-/* The development issuer signs for whoever can read this machine's files: loopback only. */
-static int check_listen(const struct config *config, struct err *err)
-{
-    const char *at = config->listen;
-
-    for (;;) {
-        at += strspn(at, " ");
-        if (!is_loopback((struct slice){at, strcspn(at, ",")}))
-            return err_set(err, ERR_INVALID,
-                           "LISTEN=%s: must be loopback addresses such as 127.0.0.1:8000 or "
-                           "[::1]:8000, for the development issuer serves no others",
-                           config->listen);
-        at += strcspn(at, ",");
-        if (*at++ == '\0')
-            return 0;
-    }
-}
 
 static void use_limits(struct engine *engine)
 {
@@ -120,7 +79,9 @@ static int check_options(struct engine *engine, struct err *err)
     if (store_open(config->database_url, (int64_t)config->store_timeout, &store, err) != 0)
         return err_wrap(err, "DATABASE_URL");
     store_close(store);
-    return check_listen(config, err);
+    if (app_listen_check_tls(config, err) != 0)
+        return err->code;
+    return app_listen_check_local(config, err);
 }
 
 static int open_auth(struct engine *engine, struct err *err)
@@ -256,6 +217,8 @@ static int start_http(struct engine *engine, struct err *err)
     };
     struct http_options http = {
         .listen = config->listen,
+        .tls_cert = config->tls_cert,
+        .tls_key = config->tls_key,
         .loops = (unsigned)config->workers,
         .max_body = config->max_body_bytes,
         .max_connections =
@@ -312,15 +275,22 @@ static void stop(struct engine *engine, bool served)
     app_dir_close(&engine->dir);
 }
 
+static void reload(struct engine *engine)
+{
+    struct err err;
+
+    if (http_reload(engine->server, &err) != 0)
+        log_error("app", "SIGHUP: %s; the old certificate stays in use", err.text);
+}
+
 /* Until somebody wants the end. */
-static void wait_for_end(const sigset_t *signals)
+static void wait_for_end(struct engine *engine, const sigset_t *signals)
 {
     int number = 0;
 
-    do {
-        if (sigwait(signals, &number) != 0)
-            continue;
-    } while (number == SIGHUP); /* nothing to reload yet */
+    while (number != SIGTERM && number != SIGINT)
+        if (sigwait(signals, &number) == 0 && number == SIGHUP)
+            reload(engine);
     log_info("app", "%s: stopping", number == SIGINT ? "SIGINT" : "SIGTERM");
 }
 
@@ -348,7 +318,8 @@ int app_serve(const struct config *config, struct err *err)
         log_info("app", "labs-analytics %s listening on %s, store %s", LABS_VERSION,
                  http_addresses(engine.server), url.data);
         buf_free(&url);
-        wait_for_end(&signals);
+        app_listen_warn(http_addresses(engine.server));
+        wait_for_end(&engine, &signals);
     }
     stop(&engine, code == 0);
     if (code == 0)

@@ -11,15 +11,23 @@
 
 enum { TIMEOUT_MS = 60000, MOST_BYTES = 1 << 30 };
 
+static bool is_https(const char *address)
+{
+    return strncmp(address, "https://", 8) == 0;
+}
+
 /* An address that listens everywhere is asked here. */
 static void url_of(const char *address, const char *path, char *out, size_t size)
 {
+    const char *scheme = is_https(address) ? "https://" : "http://";
+
+    address += is_https(address) ? strlen(scheme) : 0;
     if (strncmp(address, "0.0.0.0:", 8) == 0)
-        snprintf(out, size, "http://127.0.0.1:%s%s", address + 8, path);
+        snprintf(out, size, "%s127.0.0.1:%s%s", scheme, address + 8, path);
     else if (strncmp(address, "[::]:", 5) == 0)
-        snprintf(out, size, "http://[::1]:%s%s", address + 5, path);
+        snprintf(out, size, "%s[::1]:%s%s", scheme, address + 5, path);
     else
-        snprintf(out, size, "http://%s%s", address, path);
+        snprintf(out, size, "%s%s%s", scheme, address, path);
 }
 
 /* The words of an error's body, {"detail": "..."}. */
@@ -43,13 +51,14 @@ static int explain(long status, struct buf *body, struct err *err)
 }
 
 int cli_fetch(const char *method, const char *address, const char *path, const char *token,
-              struct buf *out, struct err *err)
+              const char *certificate, struct buf *out, struct err *err)
 {
     struct fetch *handle = fetch_open();
     struct fetch_request request = {
         .method = method,
         .timeout_ms = TIMEOUT_MS,
         .max_bytes = MOST_BYTES,
+        .pinned = *certificate != '\0' ? certificate : NULL,
     };
     const char *headers[] = {NULL, NULL};
     struct buf line = {0};

@@ -69,10 +69,12 @@ MUST_CHECK int source_discard(struct source *source, const char *id, struct buf 
 /* ERR_UNAVAILABLE if no engine runs. */
 MUST_CHECK int source_forward(struct source *source, struct buf *out, struct err *err);
 
-/* cli_fetch.c: one request to the engine at `address`. Anything but a 2xx is an error with the
- * answer's `detail` as words. */
+/* cli_fetch.c: one request to the engine at `address` ("https://" before it: over TLS, where
+ * the PEM file `certificate` alone is trusted unless it is ""). Anything but a 2xx is an error
+ * with the answer's `detail` as words. */
 MUST_CHECK int cli_fetch(const char *method, const char *address, const char *path,
-                         const char *token, struct buf *out, struct err *err);
+                         const char *token, const char *certificate, struct buf *out,
+                         struct err *err);
 
 /* cli_show.c: JSON for people, to stdout. */
 void show_json(const struct buf *json);   /* as it is, and a newline */

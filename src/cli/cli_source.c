@@ -32,6 +32,21 @@ static int make_token(struct source *source, struct err *err)
     return code;
 }
 
+/* The first one without TLS, which asks nothing of the certificate; else the first. */
+static void choose_address(const char *list, char *out, size_t size)
+{
+    const char *chosen = list;
+
+    for (const char *at = list; at != NULL; at = strchr(at, ',')) {
+        at += *at == ',';
+        if (strncmp(at, "https://", 8) != 0) {
+            chosen = at;
+            break;
+        }
+    }
+    snprintf(out, size, "%.*s", (int)strcspn(chosen, ","), chosen);
+}
+
 int source_open(struct cli *cli, struct source *ret, struct err *err)
 {
     static const struct timespec turn = {.tv_nsec = TURN_MS * 1000000L};
@@ -46,8 +61,7 @@ int source_open(struct cli *cli, struct source *ret, struct err *err)
     }
     if (code == ERR_BUSY) {
         source.online = true;
-        snprintf(source.address, sizeof source.address, "%.*s",
-                 (int)strcspn(source.offline.dir.addresses, ","), source.offline.dir.addresses);
+        choose_address(source.offline.dir.addresses, source.address, sizeof source.address);
         if (source.address[0] == '\0')
             return err_set(err, ERR_BUSY, "the engine on %s is still starting: try again",
                            cli->config.data_dir);
@@ -70,7 +84,8 @@ void source_close(struct source *source)
 static int get(struct source *source, const char *method, const char *path, struct buf *out,
                struct err *err)
 {
-    return cli_fetch(method, source->address, path, source->token.data, out, err);
+    return cli_fetch(method, source->address, path, source->token.data,
+                     source->cli->config.tls_cert, out, err);
 }
 
 int source_status(struct source *source, struct buf *out, struct err *err)

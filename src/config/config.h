@@ -30,6 +30,8 @@ enum config_source { CONFIG_DEFAULT, CONFIG_DOTENV, CONFIG_ENVIRON, CONFIG_FLAG 
  * the struct; sizes are bytes; durations milliseconds. */
 struct config {
     char *listen;
+    char *tls_cert; /* "": none */
+    char *tls_key;
     char *data_dir;
     char *database_url;   /* default filled in: sqlite:<data_dir>/events.db */
     uint64_t workers;     /* default: number of cores, at most 64 */

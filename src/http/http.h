@@ -40,8 +40,13 @@ struct http_route {
 };
 
 struct http_options {
-    /* "127.0.0.1:8000,[::1]:8000"; port 0: any free one; IPv6 sockets take IPv6 only. */
+    /* "127.0.0.1:8000,https://[::1]:8443"; port 0: any free one; IPv6 sockets take IPv6 only.
+     * "https://" before an address: TLS, "http://": none; neither: TLS if there is tls_cert. */
     const char *listen;
+    /* PEM files: the certificate with what chains it to an authority, and its key. NULL or
+     * empty, both: no TLS. Copied. */
+    const char *tls_cert;
+    const char *tls_key;
     unsigned loops;
     size_t max_body;          /* bytes; over it 413 */
     unsigned max_connections; /* over all loops; more wait in the listen queue */
@@ -52,7 +57,7 @@ struct http_options {
     size_t body_memory;
     /* Total times, however the bytes are spread over them. */
     int64_t header_timeout_ms; /* a request's first byte (a new connection's start) to the
-                                * end of its headers */
+                                * end of its headers; TLS is part of it */
     int64_t body_timeout_ms;   /* the end of headers to the end of the body; and as long for
                                 * the client to take in an answer */
     int64_t idle_timeout_ms;   /* keep-alive connections with no request */
@@ -66,14 +71,20 @@ struct http_options {
     void (*loop_stop)(struct http_loop *loop, void *loop_arg);
 };
 
-/* Binds and listens; no thread runs yet. ERR_INVALID for an address that is none, else
+/* Binds and listens; no thread runs yet. ERR_INVALID for an address that is none and for a
+ * certificate or key that cannot be used (logged if it can, with its expiry), else
  * what the system said ("listen on 127.0.0.1:80: Permission denied"). Options are copied,
  * routes borrowed. */
 MUST_CHECK int http_open(const struct http_options *options, struct http_server **ret,
                          struct err *err);
 
-/* The addresses in force, "127.0.0.1:41233", comma-separated; owned by the server. */
+/* The addresses in force, "127.0.0.1:41233,https://127.0.0.1:8443"; owned by the server. */
 const char *http_addresses(const struct http_server *server);
+
+/* Reads certificate and key again, for connections from now on; those that are open keep what
+ * they have. On failure all stays as it was. Without TLS it does nothing. Reads files: any
+ * thread but a loop's, one at a time. */
+MUST_CHECK int http_reload(struct http_server *server, struct err *err);
 
 /* Starts the loops' threads; when it returns, each has called loop_start and serves. */
 MUST_CHECK int http_start(struct http_server *server, struct err *err);
@@ -95,6 +106,9 @@ struct http_stats {
     uint64_t turned_away; /* connections over max_connections_per_address */
     uint64_t body_bytes;  /* of bodies in memory now, without small ones */
     uint64_t over_memory; /* requests refused for body_memory */
+    uint64_t handshakes;  /* of TLS, done */
+    uint64_t handshake_failures;
+    int64_t certificate_expires_s; /* Unix seconds; 0: no TLS */
 };
 struct http_stats http_stats(const struct http_server *server); /* any thread */
 

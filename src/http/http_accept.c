@@ -57,28 +57,29 @@ static void on_opened(struct mail *mail)
 }
 
 /* Its bytes are not waited for; those that have come already would, unread, make the kernel
- * take the answer back. */
-static void turn_away(struct http_loop *loop, int fd)
+ * take the answer back. Who waits for TLS could not read it. */
+static void turn_away(struct http_loop *loop, int fd, bool secure)
 {
     static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n"
                                  "Retry-After: 2\r\nContent-Type: application/json\r\n"
                                  "Content-Length: 52\r\n\r\n"
                                  "{\"detail\": \"too many connections from this address\"}";
     char unread[4096];
-    ssize_t sent = send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL);
+    ssize_t sent = secure ? 0 : send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL);
 
+    if (sent > 0)
+        respond_count(loop, 503);
     if (sent > 0 && shutdown(fd, SHUT_WR) == 0)
         sent = recv(fd, unread, sizeof unread, 0);
     close(fd);
     unclaim(loop->server);
     count_one(&loop->turned_away);
-    respond_count(loop, 503);
 }
 
-static void give_away(struct http_loop *self, int fd, struct peer *peer)
+static void give_away(struct http_loop *self, int fd, bool secure, struct peer *peer)
 {
     struct http_loop *loop = least_loaded(self);
-    struct http_conn *conn = conn_new(loop, fd);
+    struct http_conn *conn = conn_new(loop, fd, secure);
 
     conn->peer = peer;
     count_one(&self->accepted);
@@ -133,6 +134,15 @@ static void pause_listening(struct http_loop *loop)
     h2o_timeout_link(loop->evloop, &loop->context.hundred_ms_timeout, &loop->accept_later);
 }
 
+static bool is_secure(const struct http_loop *loop, const h2o_socket_t *listener)
+{
+    size_t i = 0;
+
+    while (loop->listeners[i] != listener)
+        i++;
+    return loop->server->listeners[i].secure;
+}
+
 static bool is_shortage(int number)
 {
     return number == EMFILE || number == ENFILE || number == ENOBUFS || number == ENOMEM;
@@ -165,9 +175,9 @@ static void on_accept(h2o_socket_t *listener, const char *err)
             return; /* nobody there, or one who has already left */
         }
         if (peers != NULL && (peer = peer_claim(peers, (struct sockaddr *)&address)) == NULL)
-            turn_away(loop, fd);
+            turn_away(loop, fd, is_secure(loop, listener));
         else
-            give_away(loop, fd, peer);
+            give_away(loop, fd, is_secure(loop, listener), peer);
     }
 }
 

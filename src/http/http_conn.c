@@ -20,6 +20,7 @@ static void on_timeout(h2o_timeout_entry_t *entry);
 static enum conn_limit limit_of(enum conn_state state)
 {
     switch (state) {
+    case CONN_SHAKING:
     case CONN_OPENED:
     case CONN_HEAD:
         return LIMIT_HEADER;
@@ -43,8 +44,10 @@ static enum conn_limit limit_of(enum conn_state state)
 static bool may_move(enum conn_state from, enum conn_state to)
 {
     switch (to) {
-    case CONN_OPENED:
+    case CONN_SHAKING:
         return false;
+    case CONN_OPENED:
+        return from == CONN_SHAKING;
     case CONN_HEAD:
         return from == CONN_OPENED || from == CONN_IDLE;
     case CONN_BODY:
@@ -108,6 +111,10 @@ static void on_timeout(h2o_timeout_entry_t *entry)
     struct http_conn *conn = H2O_STRUCT_FROM_MEMBER(struct http_conn, timer, entry);
 
     switch (conn->state) {
+    case CONN_SHAKING:
+        count_one(&conn->loop->timeouts);
+        conn_close(conn);
+        break;
     case CONN_OPENED:
     case CONN_IDLE:
         on_quiet_timeout(conn);
@@ -134,12 +141,13 @@ static void on_timeout(h2o_timeout_entry_t *entry)
     }
 }
 
-struct http_conn *conn_new(struct http_loop *loop, int fd)
+struct http_conn *conn_new(struct http_loop *loop, int fd, bool secure)
 {
     struct http_conn *conn = mem_zalloc(sizeof *conn);
 
     conn->loop = loop;
     conn->fd = fd;
+    conn->secure = secure;
     conn->timer.cb = on_timeout;
     return conn;
 }
@@ -151,6 +159,9 @@ static void on_closed(void *arg)
     conn->sock = NULL;
     buf_free(&conn->ahead);
     hold_update(conn);
+    conn->ssl = NULL;
+    SSL_CTX_free(conn->context);
+    conn->context = NULL;
     conn->request.req = NULL;
     conn_move(conn, CONN_CLOSED);
     conn->loop->open--;
@@ -158,8 +169,16 @@ static void on_closed(void *arg)
     conn_forget(conn);
 }
 
-/* A TLS handshake goes between making the socket and giving it to libh2o's HTTP/1: the
- * socket stays the same, and closing it still ends in on_closed(). */
+void conn_accept(struct http_conn *conn)
+{
+    gate_set_aside(conn);
+    h2o_accept(&conn->loop->accept, conn->sock);
+    gate_enter(conn);
+    gate_feed(conn);
+    if (conn->loop->stopping)
+        conn_close_if_quiet(conn);
+}
+
 void conn_open(struct http_conn *conn)
 {
     struct http_loop *loop = conn->loop;
@@ -173,10 +192,10 @@ void conn_open(struct http_conn *conn)
     h2o_linklist_insert(&loop->conns, &conn->link);
     loop->open++;
     h2o_timeout_link(loop->evloop, &loop->limits[LIMIT_HEADER], &conn->timer);
-    h2o_accept(&loop->accept, conn->sock);
-    gate_enter(conn);
-    if (loop->stopping)
-        conn_close_if_quiet(conn);
+    if (conn->secure)
+        tls_begin(conn);
+    else
+        conn_accept(conn);
 }
 
 struct http_conn *conn_of(h2o_socket_t *sock)
@@ -189,10 +208,16 @@ struct http_conn *conn_of_req(h2o_req_t *req)
     return conn_of(req->conn->callbacks->get_socket(req->conn));
 }
 
+/* With TLS the socket lives on until close_notify is written. */
 void conn_close(struct http_conn *conn)
 {
+    if (conn->state == CONN_SHAKING && conn->sock->ssl != NULL)
+        count_one(&conn->loop->handshake_failures);
     conn_move(conn, CONN_CLOSING);
-    conn->pass(conn->sock, h2o_socket_error_closed);
+    if (conn->pass != NULL)
+        conn->pass(conn->sock, h2o_socket_error_closed);
+    else
+        h2o_socket_close(conn->sock);
 }
 
 /* A write that is under way fails then, and whoever waits for it closes the connection. */
@@ -222,6 +247,7 @@ void conn_cut(struct http_conn *conn)
         }
         conn_close(conn);
         break;
+    case CONN_SHAKING:
     case CONN_OPENED:
     case CONN_IDLE:
     case CONN_HEAD:
@@ -237,7 +263,8 @@ void conn_cut(struct http_conn *conn)
 /* Quiet: between requests, and none waits to be read. */
 void conn_close_if_quiet(struct http_conn *conn)
 {
-    if ((conn->state == CONN_OPENED || conn->state == CONN_IDLE) && !has_input(conn))
+    if ((conn->state == CONN_OPENED || conn->state == CONN_IDLE || conn->state == CONN_SHAKING) &&
+        !has_input(conn))
         conn_close(conn);
 }
 

@@ -92,6 +92,10 @@ static bool take_head(struct http_conn *conn)
         conn->scanned = 0;
         conn_move(conn, CONN_HEAD);
     }
+    if (conn->misled) {
+        conn_refuse(conn, 400, "this port speaks TLS: ask it by https://");
+        return false;
+    }
     before = sock->input->size;
     len = head_end((struct slice){sock->input->bytes, before}, &conn->scanned);
     if (len == 0) {
@@ -140,14 +144,40 @@ static void advance(struct http_conn *conn)
         conn_refuse(conn, 413, "the body is too large");
 }
 
+static bool wants_more(const struct http_conn *conn)
+{
+    return (conn->state == CONN_OPENED || conn->state == CONN_IDLE || conn->state == CONN_HEAD ||
+            conn->state == CONN_BODY) &&
+           conn->sock->_cb.read != NULL;
+}
+
+/* A plain connection's end arrives as an error; TLS says it in a record. */
+static void close_if_ended(struct http_conn *conn)
+{
+    if (wants_more(conn) && conn->ahead_at == conn->ahead.len && tls_has_ended(conn))
+        conn_close(conn);
+}
+
 static void on_read(h2o_socket_t *sock, const char *err)
 {
     struct http_conn *conn = conn_of(sock);
 
-    if (err != NULL)
+    if (err != NULL) {
         conn_close(conn);
-    else
-        advance(conn);
+        return;
+    }
+    advance(conn);
+    close_if_ended(conn);
+}
+
+void gate_set_aside(struct http_conn *conn)
+{
+    h2o_socket_t *sock = conn->sock;
+
+    if (sock->input->size == 0)
+        return;
+    buf_append(&conn->ahead, sock->input->bytes, sock->input->size);
+    h2o_buffer_consume(&sock->input, sock->input->size);
 }
 
 void gate_enter(struct http_conn *conn)
@@ -156,12 +186,6 @@ void gate_enter(struct http_conn *conn)
         return;
     conn->pass = conn->sock->_cb.read;
     h2o_socket_read_start(conn->sock, on_read);
-}
-
-static bool wants_more(const struct http_conn *conn)
-{
-    return (conn->state == CONN_IDLE || conn->state == CONN_HEAD || conn->state == CONN_BODY) &&
-           conn->sock->_cb.read != NULL;
 }
 
 void gate_feed(struct http_conn *conn)
@@ -184,6 +208,7 @@ void gate_feed(struct http_conn *conn)
         buf_reset(&conn->ahead, KEEP_BYTES);
         conn->ahead_at = 0;
     }
+    close_if_ended(conn);
 }
 
 void gate_keep_rest(struct http_conn *conn, h2o_req_t *req)

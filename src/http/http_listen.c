@@ -1,5 +1,5 @@
 /*
- * Turns "127.0.0.1:8000,[::1]:8000" into listening sockets.
+ * Turns "127.0.0.1:8000,https://[::1]:8443" into listening sockets.
  *
  * Each address gets one socket, which all loops share. An IPv6 socket takes IPv6 only, so
  * that "0.0.0.0:80,[::]:80" means what it says. Names are not resolved, but for
@@ -93,13 +93,35 @@ static int describe(struct http_listener *listener)
     return 0;
 }
 
-static int listen_on(const char *text, struct http_listener *ret, struct err *err)
+/* Takes the scheme off the address; whether it means TLS. */
+static int read_scheme(const char **text, bool has_certificate, bool *ret_secure, struct err *err)
+{
+    bool secure = has_certificate;
+
+    if (strncmp(*text, "http://", 7) == 0) {
+        *text += 7;
+        secure = false;
+    } else if (strncmp(*text, "https://", 8) == 0) {
+        if (!has_certificate)
+            return err_set(err, ERR_INVALID,
+                           "listen on \"%s\": TLS needs a certificate and its key", *text);
+        *text += 8;
+        secure = true;
+    }
+    *ret_secure = secure;
+    return 0;
+}
+
+static int listen_on(const char *text, bool has_certificate, struct http_listener *ret,
+                     struct err *err)
 {
     const int on = 1;
     struct http_listener listener;
     struct address address;
-    int code = read_address(text, &address, err);
+    int code = read_scheme(&text, has_certificate, &listener.secure, err);
 
+    if (code == 0)
+        code = read_address(text, &address, err);
     if (code != 0)
         return code;
     listener.fd = socket(address.as.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -123,7 +145,8 @@ static void list_addresses(struct http_server *server)
     struct buf list = {0};
 
     for (size_t i = 0; i < server->listener_count; i++)
-        buf_printf(&list, "%s%s", i > 0 ? "," : "", server->listeners[i].address);
+        buf_printf(&list, "%s%s%s", i > 0 ? "," : "", server->listeners[i].secure ? "https://" : "",
+                   server->listeners[i].address);
     buf_append_char(&list, '\0');
     server->addresses = list.data;
 }
@@ -140,7 +163,8 @@ int listen_open(struct http_server *server, struct err *err)
         text[strcspn(text, " \t")] = '\0';
         server->listeners = mem_realloc(server->listeners,
                                         (server->listener_count + 1) * sizeof *server->listeners);
-        code = listen_on(text, &server->listeners[server->listener_count], err);
+        code = listen_on(text, server->tls.cert != NULL,
+                         &server->listeners[server->listener_count], err);
         if (code == 0)
             server->listener_count++;
     }

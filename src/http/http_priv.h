@@ -22,16 +22,18 @@
 #define H2O_USE_LIBUV 0
 #define H2O_USE_EPOLL 1
 #include <h2o.h>
+#include <openssl/ssl.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 
 /* The gate leans on how this version's HTTP/1 code reads and closes (2.2.x). */
 _Static_assert(H2O_LIBRARY_VERSION_MAJOR == 0 && H2O_LIBRARY_VERSION_MINOR == 13,
-               "read http_gate.c and http_conn.c against the new libh2o");
+               "read http_gate.c, http_conn.c and http_tls.c against the new libh2o");
 
 enum conn_state {
     CONN_OPENED,    /* nothing has arrived yet */
+    CONN_SHAKING,   /* comes before that where TLS is spoken */
     CONN_IDLE,      /* kept alive, between requests */
     CONN_HEAD,      /* the head is arriving */
     CONN_BODY,      /* libh2o has the head, the body is arriving */
@@ -60,10 +62,17 @@ struct http_conn {
     struct peer *peer;  /* whose connections are counted; NULL: they are not */
     struct mail opened; /* brings it there */
     h2o_socket_t *sock;
-    h2o_socket_cb pass; /* libh2o's own reader; given an error, it closes the connection */
+    h2o_socket_cb pass; /* libh2o's own reader; given an error, it closes the connection. NULL
+                         * before libh2o's HTTP has it */
     enum conn_state state;
     h2o_timeout_entry_t timer;
     h2o_linklist_t link; /* in loop->conns */
+
+    bool secure;            /* its listener speaks TLS */
+    bool misled;            /* its client does not */
+    SSL_CTX *context;       /* a reference; NULL without TLS */
+    SSL *ssl;               /* the socket's own; NULL before the handshake */
+    unsigned char alert[7]; /* a record that says why the handshake failed; [0] is 0: none */
 
     size_t head_len;  /* of the current request, 0 before it is whole */
     size_t scanned;   /* see head_end() */
@@ -114,11 +123,22 @@ struct http_loop {
     _Atomic uint64_t timeouts;
     _Atomic uint64_t turned_away;
     _Atomic uint64_t over_memory;
+    _Atomic uint64_t handshakes;
+    _Atomic uint64_t handshake_failures;
 };
 
 struct http_listener {
     int fd;
+    bool secure;      /* speaks TLS */
     char address[64]; /* "[2001:db8::1]:8000" */
+};
+
+struct http_tls {
+    char *cert; /* NULL: there is none */
+    char *key;
+    pthread_mutex_t lock; /* over the pointer alone, never over a file */
+    SSL_CTX *context;
+    _Atomic int64_t expires_s;
 };
 
 struct route {
@@ -135,6 +155,7 @@ struct http_server {
     struct http_listener *listeners;
     size_t listener_count;
     char *addresses;
+    struct http_tls tls;
     struct route *routes;
     size_t route_count;
     struct http_loop *loops;
@@ -182,8 +203,9 @@ void hold_update(struct http_conn *conn);
 bool hold_is_over(const struct http_conn *conn); /* this one may not grow any more */
 
 /* http_conn.c */
-struct http_conn *conn_new(struct http_loop *loop, int fd);
-void conn_open(struct http_conn *conn); /* on its loop */
+struct http_conn *conn_new(struct http_loop *loop, int fd, bool secure);
+void conn_open(struct http_conn *conn);   /* on its loop */
+void conn_accept(struct http_conn *conn); /* gives it to the gate and to libh2o's HTTP */
 void conn_move(struct http_conn *conn, enum conn_state state);
 void conn_close(struct http_conn *conn);
 void conn_cut(struct http_conn *conn); /* as fast as its state allows */
@@ -195,7 +217,19 @@ struct http_conn *conn_of(h2o_socket_t *sock);
 struct http_conn *conn_of_req(h2o_req_t *req);
 void conn_free_all(struct http_loop *loop);
 
+/* http_certificate.c */
+MUST_CHECK int certificate_open(struct http_server *server, struct err *err);
+void certificate_close(struct http_server *server);
+SSL_CTX *certificate_take(struct http_server *server); /* a reference to the one in force */
+
+/* http_tls.c */
+void tls_watch(SSL_CTX *context); /* have OpenSSL tell what the others here need */
+void tls_begin(struct http_conn *conn);
+bool tls_has_ended(const struct http_conn *conn); /* the client's close_notify has arrived */
+void tls_end(struct http_conn *conn); /* sends close_notify; nothing is written after it */
+
 /* http_gate.c */
+void gate_set_aside(struct http_conn *conn); /* what is there before libh2o's HTTP is */
 void gate_enter(struct http_conn *conn);
 void gate_feed(struct http_conn *conn); /* passes on what was read ahead */
 void gate_keep_rest(struct http_conn *conn, h2o_req_t *req);

@@ -122,6 +122,7 @@ static void on_refused(h2o_socket_t *sock, const char *err)
         conn_close(conn);
         return;
     }
+    tls_end(conn);
     shutdown(h2o_socket_get_fd(sock), SHUT_WR);
     conn_move(conn, CONN_LINGERING);
     gate_linger(sock, NULL);

@@ -102,8 +102,11 @@ int http_open(const struct http_options *options, struct http_server **ret, stru
     route_compile(server);
     if (options->max_connections_per_address > 0)
         server->peers = peers_open(options->max_connections_per_address);
-    code = listen_open(server, err);
+    code = certificate_open(server, err);
+    if (code == 0)
+        code = listen_open(server, err);
     server->options.listen = NULL; /* borrowed only until here */
+    server->options.tls_cert = server->options.tls_key = NULL;
     if (code == 0)
         code = open_loops(server, err);
     if (code != 0) {
@@ -171,6 +174,7 @@ void http_close(struct http_server *server)
     sem_destroy(&server->ready);
     h2o_config_dispose(&server->config);
     route_free(server);
+    certificate_close(server);
     free(server->loops);
     free(server->addresses);
     free(server);
@@ -183,7 +187,10 @@ static uint64_t read_counter(const _Atomic uint64_t *counter)
 
 struct http_stats http_stats(const struct http_server *server)
 {
-    struct http_stats sum = {.body_bytes = atomic_load(&server->body_bytes)};
+    struct http_stats sum = {
+        .body_bytes = atomic_load(&server->body_bytes),
+        .certificate_expires_s = atomic_load(&server->tls.expires_s),
+    };
 
     for (unsigned i = 0; i < server->options.loops; i++) {
         const struct http_loop *loop = &server->loops[i];
@@ -196,6 +203,8 @@ struct http_stats http_stats(const struct http_server *server)
         sum.timeouts += read_counter(&loop->timeouts);
         sum.turned_away += read_counter(&loop->turned_away);
         sum.over_memory += read_counter(&loop->over_memory);
+        sum.handshakes += read_counter(&loop->handshakes);
+        sum.handshake_failures += read_counter(&loop->handshake_failures);
     }
     return sum;
 }
