@@ -163,8 +163,8 @@ int listen_open(struct http_server *server, struct err *err)
         text[strcspn(text, " \t")] = '\0';
         server->listeners = mem_realloc(server->listeners,
                                         (server->listener_count + 1) * sizeof *server->listeners);
-        code = listen_on(text, server->tls.cert != NULL,
-                         &server->listeners[server->listener_count], err);
+        code = listen_on(text, server->tls.cert != NULL, &server->listeners[server->listener_count],
+                         err);
         if (code == 0)
             server->listener_count++;
     }
