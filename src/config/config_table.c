@@ -47,12 +47,12 @@ static const char *const switches[] = {[CONFIG_OFF] = "off", [CONFIG_ON] = "on",
 /* clang-format off */
 const struct config_option config_table[] = {
     {"Basics", "LISTEN", STRING(listen, 1), "127.0.0.1:8000", NULL,
-     "addresses to listen on, comma-separated, with http:// or https:// before them or neither: "
-     "then TLS if there is TLS_CERT; port 0 picks a free one, which is logged"},
+     "addresses to listen on, comma-separated, http:// or https:// before each or, as TLS_CERT "
+     "decides, neither; port 0 picks a free one, which is logged"},
     {NULL, "TLS_CERT", STRING(tls_cert, 0), "", NULL,
-     "PEM file of the certificate and what chains it to its authority; read again on SIGHUP"},
+     "PEM file: the certificate and its chain; read again on SIGHUP"},
     {NULL, "TLS_KEY", STRING(tls_key, 0), "", NULL,
-     "PEM file of the certificate's key, without a passphrase; read again on SIGHUP"},
+     "PEM file: the certificate's key, without a passphrase; read again on SIGHUP"},
     {NULL, "DATA_DIR", STRING(data_dir, 1), "./data", NULL,
      "folder of the queue, the ledger, the embedded store and the development key"},
     {NULL, "DATABASE_URL", STRING(database_url, 1), "=sqlite:<DATA_DIR>/events.db", NULL,

@@ -50,7 +50,8 @@ struct http_options {
     unsigned loops;
     size_t max_body;          /* bytes; over it 413 */
     unsigned max_connections; /* over all loops; more wait in the listen queue */
-    /* Of them from one address (IPv6: from one /64), 0: all. More are answered 503 unread. */
+    /* Of them from one address (IPv6: from one /64), 0: all. More are answered 503 unread (TLS:
+     * closed). */
     unsigned max_connections_per_address;
     /* Bytes of bodies in memory over all loops, 0: no bound. A connection whose body would
      * grow over it is answered 503; bodies up to HTTP_SMALL_BODY do not count. */

@@ -153,7 +153,7 @@ static void receive_exactly(int fd, char *out, size_t len)
 /* A header of the answer, or NULL. Overwritten by the next call. */
 __attribute__((unused)) static const char *header_of(const struct answer *answer, const char *name)
 {
-    static char value[1024];
+    static __thread char value[1024];
     const char *line = answer->head;
 
     while ((line = strstr(line, "\r\n")) != NULL) {

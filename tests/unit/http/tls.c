@@ -6,6 +6,7 @@
 enum { LARGE = 5 * 1024 * 1024 };
 
 static struct files files;
+static char large[150000]; /* all x */
 
 /* "<path> <length of the body> <its sum>". */
 static void describe(struct http_request *request, void *arg)
@@ -22,11 +23,8 @@ static void describe(struct http_request *request, void *arg)
 
 static void answer_large(struct http_request *request, void *arg)
 {
-    static char body[150000];
-
     (void)arg;
-    memset(body, 'x', sizeof body);
-    http_respond_as(request, 200, "text/plain", NULL, (struct slice){body, sizeof body});
+    http_respond_as(request, 200, "text/plain", NULL, (struct slice){large, sizeof large});
 }
 
 static const struct http_route routes[] = {
@@ -50,6 +48,7 @@ static int set_up(void **state)
 {
     struct http_options options;
 
+    memset(large, 'x', sizeof large);
     make_folder(&files);
     make_certificate(&files, 1, 90);
     options = tls_options();
