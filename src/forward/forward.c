@@ -37,6 +37,7 @@ static void init(struct forward *forward)
     pthread_cond_init(&forward->loader_wakes, &monotonic);
     pthread_cond_init(&forward->writer_wakes, &monotonic);
     pthread_cond_init(&forward->stopped_wakes, &monotonic);
+    pthread_cond_init(&forward->turn_wakes, &monotonic);
     pthread_condattr_destroy(&monotonic);
     for (int i = 0; i < SLOTS; i++)
         forward->slots[i].batch = store_batch_open(forward->store);
@@ -50,9 +51,11 @@ static void dispose(struct forward *forward)
         store_batch_close(forward->slots[i].batch);
         free(forward->slots[i].positions);
         free(forward->slots[i].sessions);
+        free(forward->slots[i].ordinals);
     }
     store_batch_close(forward->single);
     store_close(forward->store);
+    pthread_cond_destroy(&forward->turn_wakes);
     pthread_cond_destroy(&forward->stopped_wakes);
     pthread_cond_destroy(&forward->writer_wakes);
     pthread_cond_destroy(&forward->loader_wakes);
@@ -159,6 +162,27 @@ void forward_poke(struct forward *forward)
     forward->poked = true;
     pthread_mutex_unlock(&forward->lock);
     pthread_cond_signal(&forward->writer_wakes);
+}
+
+bool forward_pass(struct forward *forward, int64_t timeout_ms)
+{
+    int64_t deadline = clock_mono_us() / 1000 + timeout_ms;
+    uint64_t turns;
+    bool over;
+
+    pthread_mutex_lock(&forward->lock);
+    turns = forward->turns;
+    forward->poked = true;
+    pthread_cond_signal(&forward->writer_wakes);
+    while (!(over = forward->turns != turns || forward->writer_stopped)) {
+        int64_t left = deadline - clock_mono_us() / 1000;
+
+        if (left <= 0)
+            break;
+        forward_wait(forward, &forward->turn_wakes, left);
+    }
+    pthread_mutex_unlock(&forward->lock);
+    return over;
 }
 
 void forward_order(struct forward *forward)

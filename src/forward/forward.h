@@ -52,6 +52,11 @@ void forward_stop(struct forward *forward, int64_t timeout_ms);
 /* A failed transaction was marked for another try (ledger_retry): do it soon. Any thread. */
 void forward_poke(struct forward *forward);
 
+/* Waits until what the forwarder was about to store when this was called has been stored or given
+ * up; batches that the cursor has not passed aside. So whatever order the ledger had before is
+ * kept to in all that follows. False if the time was over first. Any thread. */
+bool forward_pass(struct forward *forward, int64_t timeout_ms);
+
 /* Forwards what is there now, whatever the window says. Any thread. */
 void forward_order(struct forward *forward);
 

@@ -51,7 +51,7 @@ static void collect(struct forward *forward, struct queue_reader *reader, struct
         if (code == ERR_CORRUPT)
             continue;
         rows += item.txn.count;
-        if (item.txn.session.at != NULL && !forward_user(forward, &item.txn, &user))
+        if (item.txn.session.at != NULL && !forward_user(forward, item.position, &item.txn, &user))
             add(sessions, item.txn.session);
     }
 }

@@ -49,18 +49,24 @@ static void add(struct forward *forward, struct slot *slot, const struct queue_i
         slot->room = slot->room == 0 ? 1024 : slot->room * 2;
         slot->positions = mem_realloc(slot->positions, slot->room * sizeof *slot->positions);
         slot->sessions = mem_realloc(slot->sessions, slot->room * sizeof *slot->sessions);
+        slot->ordinals = mem_realloc(slot->ordinals, slot->room * sizeof *slot->ordinals);
     }
-    slot->positions[count] = item->position;
-    slot->sessions[count] = (unsigned char)user->session;
-    slot->has_sessions |= user->session != USERS_NO_SESSION;
-    batch_add(forward, slot->batch, item->position, &item->txn, user);
+    if (user->verdict != LEDGER_ERASE) {
+        slot->positions[count] = item->position;
+        slot->ordinals[count] = slot->taken;
+        slot->sessions[count] = (unsigned char)user->session;
+        slot->has_sessions |= user->session != USERS_NO_SESSION;
+        batch_add(forward, slot->batch, item->position, &item->txn, user);
+    }
+    slot->taken++;
 }
 
 static bool full(const struct forward *forward, const struct slot *slot)
 {
     return store_batch_rows(slot->batch, 0, store_batch_count(slot->batch)) >=
                forward->options.batch_rows ||
-           store_batch_bytes(slot->batch) >= forward->options.batch_bytes;
+           store_batch_bytes(slot->batch) >= forward->options.batch_bytes ||
+           slot->taken >= forward->options.batch_rows;
 }
 
 /* Takes what is there. 0 when the batch is full, ERR_NOT_FOUND when the log has no more now,
@@ -77,7 +83,7 @@ static int take(struct forward *forward, struct slot *slot, struct queue_reader 
             slot->damaged_bytes += item.next - item.position;
         } else if (code != 0) {
             return code;
-        } else if (forward_user(forward, &item.txn, &user)) {
+        } else if (forward_user(forward, item.position, &item.txn, &user)) {
             add(forward, slot, &item, &user);
         } else {
             queue_reader_seek(reader, item.position);
@@ -210,6 +216,7 @@ void *loader_run(void *arg)
         store_batch_reset(slot->batch);
         slot->damaged_bytes = 0;
         slot->has_sessions = false;
+        slot->taken = 0;
         slot->end = position;
         loaded = loader_gate(forward) && load(forward, slot, reader);
         if (loaded)

@@ -21,9 +21,11 @@ enum slot_state { SLOT_EMPTY, SLOT_LOADING, SLOT_LOADED };
 struct slot {
     enum slot_state state;
     struct store_batch *batch;
-    uint64_t *positions;     /* of each transaction */
-    unsigned char *sessions; /* enum users_answer, of each transaction */
+    uint64_t *positions;     /* of each transaction of the batch */
+    unsigned char *sessions; /* enum users_answer, of each transaction of the batch */
     bool has_sessions;       /* one of them had one */
+    size_t *ordinals;        /* how many of the log's this slot took before it, ... */
+    size_t taken;            /* ... and took in all: some are left out of the batch */
     size_t room;
     uint64_t end; /* position behind all of it */
     uint64_t damaged_bytes;
@@ -40,6 +42,7 @@ struct forward {
     pthread_cond_t loader_wakes;
     pthread_cond_t writer_wakes;
     pthread_cond_t stopped_wakes;
+    pthread_cond_t turn_wakes;
     struct slot slots[SLOTS];
     unsigned load_slot, write_slot; /* whose turn it is */
     bool loader_runs;               /* a position to load from is known */
@@ -49,6 +52,7 @@ struct forward {
     bool sessions_wait; /* while stopping: the loader has got to a session without an answer */
     bool retries_wait;  /* so has the last pass over those that are marked for another try */
     bool ordered;       /* to forward what is there, whatever the window says */
+    uint64_t turns;     /* what the writer has done since the start, counted when it is over */
     struct forward_status status;
 
     struct schedule schedule;
@@ -77,11 +81,19 @@ MUST_CHECK int retry_marked(struct forward *forward, struct err *err);
 struct forward_user {
     struct slice name; /* at == NULL: nobody. Borrows from the transaction, or from here: */
     char storage[USERS_NAME_SIZE], pseudonym[USERS_PSEUDONYM_SIZE];
-    enum users_answer session; /* what became of the transaction's session */
+    enum users_answer session;   /* what became of the transaction's session */
+    enum ledger_verdict verdict; /* of the orders to forget users; it is in `name` already, but for
+                                  * LEDGER_ERASE there are to be no rows at all */
 };
 
 /* False if the session has to be asked for first. */
-bool forward_user(const struct forward *forward, const struct txn *txn, struct forward_user *ret);
+bool forward_user(const struct forward *forward, uint64_t position, const struct txn *txn,
+                  struct forward_user *ret);
+
+/* The record of a transaction as the ledger may keep it: a user who is forgotten is not in it.
+ * False if the transaction is to be erased. */
+bool forward_record(const struct forward *forward, uint64_t position, const struct txn *txn,
+                    struct buf *ret);
 
 /* forward_ask.c: has the sessions from `position` on asked for, or waits until there is a reason
  * to look again. False if other orders came first. Loader only. */

@@ -16,15 +16,16 @@ struct retry {
 };
 
 /* By what is known, or by asking once. False if the transaction has to wait for an answer. */
-static bool find_user(struct forward *forward, const struct txn *txn, struct forward_user *ret)
+static bool find_user(struct forward *forward, uint64_t position, const struct txn *txn,
+                      struct forward_user *ret)
 {
     struct users *users = forward->options.users;
 
-    if (forward_user(forward, txn, ret))
+    if (forward_user(forward, position, txn, ret))
         return true;
     if (users_pause_ms(users) == 0)
         users_ask(users, &txn->session, 1);
-    return forward_user(forward, txn, ret);
+    return forward_user(forward, position, txn, ret);
 }
 
 static void note_session(struct forward *forward, enum users_answer session)
@@ -34,36 +35,61 @@ static void note_session(struct forward *forward, enum users_answer session)
     pthread_mutex_unlock(&forward->lock);
 }
 
+/* Whether the store took or refused it. */
+static int put(struct forward *forward, const struct ledger_failed *failed, const struct txn *txn,
+               const struct forward_user *user, struct err *err)
+{
+    int code;
+
+    if (user->verdict == LEDGER_ERASE)
+        return 0; /* by what follows */
+    store_batch_reset(forward->single);
+    batch_add(forward, forward->single, failed->position, txn, user);
+    code = store_put(forward->store, forward->single, 0, queue_node(forward->options.queue), err);
+    if (code == 0)
+        note_session(forward, user->session);
+    return code;
+}
+
+/* Into the ledger: what came of it. */
+static int note(struct forward *forward, const struct ledger_failed *failed, const struct txn *txn,
+                int outcome, const char *words, struct err *err)
+{
+    struct ledger *ledger = forward->options.ledger;
+    struct buf record = {0};
+    int code;
+
+    if (txn != NULL && !forward_record(forward, failed->position, txn, &record))
+        code = ledger_erase(ledger, failed->position, err);
+    else if (outcome == 0)
+        code = ledger_recovered(ledger, failed->position, err);
+    else
+        code =
+            ledger_fail(ledger, failed->position, txn != NULL ? buf_slice(&record) : failed->record,
+                        slice_of(words), clock_wall_us(), err);
+    buf_free(&record);
+    return code == ERR_NOT_FOUND ? 0 : code; /* erased meanwhile, for its user is forgotten */
+}
+
 static int try_again(void *arg, const struct ledger_failed *failed)
 {
     struct retry *retry = arg;
-    struct forward *forward = retry->forward;
-    struct ledger *ledger = forward->options.ledger;
     struct txn_datapoint datapoints[TXN_MAX_DATAPOINTS];
     struct err ledger_err;
     struct txn txn;
     struct forward_user user;
-    int code;
+    bool whole = txn_decode(failed->record, &txn, datapoints, retry->err) == 0;
+    int code = ERR_REFUSED; /* what is damaged in the ledger stays there */
 
-    if ((code = txn_decode(failed->record, &txn, datapoints, retry->err)) == 0) {
-        if (!find_user(forward, &txn, &user)) {
-            forward->retries_wait = true;
-            return 0;
-        }
-        store_batch_reset(forward->single);
-        batch_add(forward, forward->single, failed->position, &txn, &user);
-        code = store_put(forward->store, forward->single, 0, queue_node(forward->options.queue),
-                         retry->err);
-    } else {
-        code = ERR_REFUSED; /* damaged in the ledger: it stays there */
+    if (whole && !find_user(retry->forward, failed->position, &txn, &user)) {
+        retry->forward->retries_wait = true;
+        return 0;
     }
+    if (whole)
+        code = put(retry->forward, failed, &txn, &user, retry->err);
     if (code != 0 && code != ERR_REFUSED)
         return code;
-    if (code == 0)
-        note_session(forward, user.session);
-    code = code == 0 ? ledger_recovered(ledger, failed->position, &ledger_err)
-                     : ledger_fail(ledger, failed->position, failed->record,
-                                   slice_of(retry->err->text), clock_wall_us(), &ledger_err);
+    code = note(retry->forward, failed, whole ? &txn : NULL, code, retry->err->text, &ledger_err);
     if (code != 0)
         *retry->err = ledger_err;
     return code;

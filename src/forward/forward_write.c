@@ -21,7 +21,7 @@ struct writer {
     struct forward *forward;
     struct forward_state state;
     struct slot *slot;
-    size_t passed;   /* transactions of the slot that the cursor has passed */
+    size_t passed;   /* of the log's transactions in the slot, by the cursor */
     uint64_t cursor; /* the store's */
     bool unproven;   /* it failed to write: connecting alone does not show that it is up */
     bool down;       /* said in the log */
@@ -231,22 +231,24 @@ static void record_delivery(struct writer *writer, int outcome, int64_t started_
 static void note_stored(struct writer *writer, uint64_t to)
 {
     const struct forward_state *state = &writer->state;
+    const struct slot *slot = writer->slot;
+    size_t passed = state->last == state->count ? slot->taken : slot->ordinals[state->last];
     struct forward *forward = writer->forward;
     struct forward_status *status = &forward->status;
 
     /* First no longer ahead, then delivered: whoever counts meanwhile takes a failed one for
      * pending, never for stored. */
     note_ahead(writer, to);
-    queue_delivered(forward->options.queue, to, state->last - writer->passed);
+    queue_delivered(forward->options.queue, to, passed - writer->passed);
     writer->cursor = to;
-    writer->passed = state->last;
+    writer->passed = passed;
     pthread_mutex_lock(&forward->lock);
     status->last_commit_us = clock_wall_us();
     status->batches++;
     status->transactions += state->last - state->first;
-    status->rows += store_batch_rows(writer->slot->batch, state->first, state->last);
-    for (size_t i = state->first; writer->slot->has_sessions && i < state->last; i++)
-        status->sessions[writer->slot->sessions[i]]++;
+    status->rows += store_batch_rows(slot->batch, state->first, state->last);
+    for (size_t i = state->first; slot->has_sessions && i < state->last; i++)
+        status->sessions[slot->sessions[i]]++;
     pthread_mutex_unlock(&forward->lock);
 }
 
@@ -287,15 +289,18 @@ static struct forward_event fail_one(struct writer *writer)
     struct forward *forward = writer->forward;
     uint64_t position = writer->slot->positions[writer->state.first];
     struct txn_datapoint datapoints[TXN_MAX_DATAPOINTS];
+    struct buf bytes = {0};
     struct buf record = {0};
     struct err err = {0};
     struct txn txn;
-    int code = queue_find(forward->options.queue, position, &txn, datapoints, &record, &err);
+    bool kept = true;
+    int code = queue_find(forward->options.queue, position, &txn, datapoints, &bytes, &err);
 
-    if (code == 0)
+    if (code == 0 && (kept = forward_record(forward, position, &txn, &record)))
         code = ledger_fail(forward->options.ledger, position, buf_slice(&record),
                            slice_of(writer->err.text), clock_wall_us(), &err);
     buf_free(&record);
+    buf_free(&bytes);
     note_ledger(writer, code, &err);
     if (code != 0)
         return (struct forward_event){.kind = EVENT_UNAVAILABLE};
@@ -378,10 +383,15 @@ void *writer_run(void *arg)
         if (done(&writer, action))
             break;
         event = perform(&writer, action);
+        pthread_mutex_lock(&forward->lock);
+        forward->turns++;
+        pthread_mutex_unlock(&forward->lock);
+        pthread_cond_broadcast(&forward->turn_wakes);
     }
     pthread_mutex_lock(&forward->lock);
     forward->writer_stopped = true;
     pthread_mutex_unlock(&forward->lock);
+    pthread_cond_broadcast(&forward->turn_wakes);
     pthread_cond_broadcast(&forward->stopped_wakes);
     return NULL;
 }
