@@ -200,6 +200,33 @@ def test_a_retry_and_a_discard_are_said_with_who_and_what(engines):
     assert "discarded" in line["why"]
 
 
+def test_keys_are_made_and_revoked_by_somebody(engines):
+    engine = engines(LOG_LEVEL="debug")
+    admin = engine.token("urn:pennlabs:operator")
+    made = engine.post({"scope": "read", "name": "no secret"}, path="/v1/keys", token=admin).json()
+    assert engine.get("/v1/status", token=made["key"]).status_code == 200
+    revoke = f"/v1/keys/{made['id']}"
+    assert engine.request("DELETE", revoke, token=made["key"]).status_code == 403
+    assert engine.request("DELETE", revoke, token=admin).status_code == 204
+    assert engine.get("/v1/status", token=made["key"]).status_code == 401
+    assert (
+        engine.post(a_transaction(), path=f"/analytics?key={made['key']}", token=None).status_code
+        == 401
+    )
+    engine.stop()
+    assert [
+        (line["action"], line["outcome"], line["who"], line["target"]) for line in lines(engine.log)
+    ] == [
+        ("key-create", "done", "urn:pennlabs:operator", made["id"]),
+        ("login", "refused", f"key:{made['id']}", f'"DELETE {revoke}"'),
+        ("key-revoke", "done", "urn:pennlabs:operator", made["id"]),
+        ("login", "refused", "-", '"GET /v1/status"'),
+        ("login", "refused", "-", '"POST /analytics"'),
+    ]
+    assert made["key"] not in engine.log
+    assert made["key"][len("la_") + len(made["id"]) :] not in engine.log
+
+
 def test_a_change_is_said_in_a_flood_of_refused_logins_too(engines):
     engine = engines(AUDIT_LINES_PER_SECOND=1)
     for _ in range(20):

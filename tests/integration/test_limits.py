@@ -201,3 +201,59 @@ def test_memory_for_bodies_must_hold_one(engines):
     done = engine.command("serve", check=False)
     assert done.returncode == 2
     assert "BODY_MEMORY=10485760: must be at least MAX_BODY_BYTES" in done.stderr
+
+
+# -- API keys
+
+
+def a_key(engine, scope="write", **members):
+    """(id, key)"""
+    if scope == "write":
+        members.setdefault("products", ["CLUBS"])
+    made = engine.post({"scope": scope} | members, path="/v1/keys").json()
+    return made["id"], made["key"]
+
+
+def exhaust(engine, key):
+    engine.wait_until(
+        lambda: engine.post(a_transaction(), token=key).status_code == 429, what="a refusal"
+    )
+
+
+def test_a_key_over_its_rate_is_refused_and_others_are_not(engines):
+    engine = engines(KEY_REQUESTS_PER_SECOND=1, RATE_BURST="20s")
+    (one, key), (_, other) = a_key(engine), a_key(engine)
+    answers = [engine.post(a_transaction(), token=key) for _ in range(60)]
+    assert {answer.status_code for answer in answers[:20]} == {200}
+    refused = next(answer for answer in answers if answer.status_code != 200)
+    assert_limited(refused, "requests", 1)
+    assert one in refused.json()["detail"]
+    assert key not in refused.text
+    assert engine.post(a_transaction(), token=other).status_code == 200
+    assert engine.post(a_transaction()).status_code == 200  # a URN: no limit
+
+
+def test_the_url_is_no_way_around_a_rate(engines):
+    engine = engines(KEY_REQUESTS_PER_SECOND=1, RATE_BURST="20s")
+    _, key = a_key(engine)
+    exhaust(engine, key)
+    answer = engine.post(a_transaction(), path=f"/v1/transactions?key={key}", token=None)
+    assert answer.status_code == 429
+
+
+def test_a_rate_outlives_changes_of_the_other_keys(engines):
+    engine = engines(KEY_REQUESTS_PER_SECOND=1, RATE_BURST="30s")
+    _, key = a_key(engine)
+    exhaust(engine, key)
+    other, _ = a_key(engine)
+    assert engine.request("DELETE", f"/v1/keys/{other}").status_code == 204
+    statuses = [engine.post(a_transaction(), token=key).status_code for _ in range(15)]
+    assert statuses.count(200) < 10  # a new meter would have let all of them in
+
+
+def test_datapoints_of_a_key_are_counted(engines):
+    engine = engines(KEY_DATAPOINTS_PER_SECOND=10, RATE_BURST="1s")
+    _, key = a_key(engine)
+    assert batch(engine, 50, token=key).status_code == 202
+    assert_limited(batch(engine, 1, token=key), "datapoints", 10)
+    assert batch(engine, 50).status_code == 202
