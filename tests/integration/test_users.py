@@ -327,15 +327,14 @@ def test_a_backlog_past_patience_is_given_up_at_once_while_nobody_answers(
     url = postgres.url()
     postgres.stop()
     provider.stop()
-    engine = asking(
-        DATABASE_URL=url, INTROSPECTION_PATIENCE="100ms", FORWARD_RETRY_MAX="1h", STORE_TIMEOUT="2s"
-    )
+    engine = asking(DATABASE_URL=url, INTROSPECTION_PATIENCE="100ms", SHUTDOWN_TIMEOUT="0s")
     for n in range(20):
         body = [a_transaction(pennkey=None)] * 50
         headers = {"X-Session-Id": f"session-{n}"}
         assert engine.post(body, "/v1/transactions", headers=headers).json()["accepted"] == 50
+    engine.stop()
     postgres.start()
-    engine.restart(FORWARD_RETRY_MAX="500ms")
+    engine.start()
     engine.wait_until_stored()
     assert len(engine.stored_ids()) == 1000
     expect(engine, 0, 0, 1000)
