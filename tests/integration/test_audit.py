@@ -96,6 +96,36 @@ def test_who_is_let_in_is_not_worth_a_line(engines):
     assert lines(engine.log) == []
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/analytics", a_transaction(product="PCR")),
+        ("/v1/transactions", a_transaction(product="PCR")),
+        ("/v1/transactions", [a_transaction(product=name) for name in ("CLUBS", "PCR", "PDP")]),
+    ],
+    ids=["analytics", "one", "many"],
+)
+def test_who_writes_for_another_product_is_named_once_a_request(engines, path, body):
+    engine = engines()
+    key = engine.post({"scope": "write", "products": ["CLUBS"]}, path="/v1/keys").json()
+    assert engine.post(body, path=path, token=key["key"]).status_code in (403, 202)
+    (line,) = audited(engine, "login")
+    assert (line["outcome"], line["who"]) == ("refused", f"key:{key['id']}")
+    assert line["target"] == f'"POST {path}"'
+    assert "PCR" in line["why"]
+
+
+def test_a_key_from_another_origin_is_named(engines):
+    engine = engines()
+    wanted = {"scope": "write", "products": ["CLUBS"], "origins": ["https://clubs.example"]}
+    key = engine.post(wanted, path="/v1/keys").json()
+    headers = {"Origin": "https://evil.example"}
+    assert engine.post(a_transaction(), token=key["key"], headers=headers).status_code == 403
+    (line,) = audited(engine, "login")
+    assert (line["outcome"], line["who"]) == ("refused", f"key:{key['id']}")
+    assert "origin" in line["why"]
+
+
 def test_no_secret_is_in_any_line(engines):
     engine = engines(LOG_LEVEL="debug")
     good = engine.token()
@@ -225,6 +255,13 @@ def test_keys_are_made_and_revoked_by_somebody(engines):
     ]
     assert made["key"] not in engine.log
     assert made["key"][len("la_") + len(made["id"]) :] not in engine.log
+
+
+def test_an_order_to_forward_is_said(engines):
+    engine = engines()
+    assert engine.request("POST", "/v1/forward").status_code == 202
+    (line,) = audited(engine, "forward")
+    assert (line["outcome"], line["who"]) == ("done", "urn:pennlabs:development")
 
 
 def test_a_change_is_said_in_a_flood_of_refused_logins_too(engines):
