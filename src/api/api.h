@@ -33,7 +33,7 @@ struct api_view {
     struct forward *forward; /* NULL: offline */
     struct store *store;     /* for what the log no longer holds; NULL: not asked */
     const char *store_kind;
-    int64_t started_us; /* of the engine; 0: offline */
+    int64_t started_us; /* when the engine started, by clock_mono_us(); 0: offline */
 };
 
 /* Each appends one JSON text. */

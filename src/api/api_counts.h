@@ -7,7 +7,7 @@
 #include "api/api.h"
 
 struct api_counts {
-    uint64_t accepted, uncompleted, successful, failed, discarded;
+    uint64_t accepted, uncompleted, successful, failed, discarded, damaged;
 };
 
 struct api_counts api_counts(const struct api_view *view);

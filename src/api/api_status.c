@@ -1,6 +1,7 @@
 /*
  * The whole in figures. They always add up: accepted = uncompleted + successful + failed,
- * where a discarded transaction is no longer counted as accepted (it stands on its own).
+ * where a discarded transaction, or one that was damaged on disk before its turn came, is no longer
+ * counted as accepted (they stand on their own).
  */
 #include "api/api.h"
 
@@ -28,12 +29,13 @@ struct api_counts api_counts(const struct api_view *view)
     struct queue_status queue = queue_status(view->queue);
     uint64_t ahead = ahead_of(view, queue.cursor);
     struct ledger_counts ledger = ledger_counts(view->ledger);
-    struct api_counts counts = {.discarded = ledger.discarded};
+    struct api_counts counts = {.discarded = ledger.discarded, .damaged = queue.damaged};
+    uint64_t apart = counts.discarded + counts.damaged;
 
     /* A refused transaction that the cursor has yet to pass is still one of the pending. */
     counts.failed = ledger.failed > ahead ? ledger.failed - ahead : 0;
     counts.uncompleted = queue.pending_transactions + ledger.retrying;
-    counts.accepted = queue.accepted > ledger.discarded ? queue.accepted - ledger.discarded : 0;
+    counts.accepted = queue.accepted > apart ? queue.accepted - apart : 0;
     if (counts.uncompleted + counts.failed > counts.accepted)
         counts.failed = counts.accepted > counts.uncompleted
                             ? counts.accepted - counts.uncompleted
@@ -135,7 +137,7 @@ int api_write_status(const struct api_view *view, struct buf *out, struct err *e
     (void)err;
     buf_printf(out, "{\"node\":\"%s\",\"version\":\"%s\",\"running\":%s,\"uptime_s\":",
                queue_node(view->queue), LABS_VERSION, view->started_us != 0 ? "true" : "false");
-    json_write_seconds(out, view->started_us != 0 ? clock_wall_us() - view->started_us : 0);
+    json_write_seconds(out, view->started_us != 0 ? clock_mono_us() - view->started_us : 0);
     buf_append_text(out, ",\"refusing\":");
     if (queue_refusing(view->queue, &reason))
         json_write_string(out, slice_of(reason.text));
@@ -147,9 +149,10 @@ int api_write_status(const struct api_view *view, struct buf *out, struct err *e
     write_users(view, out);
     buf_printf(out,
                ",\"transactions\":{\"accepted\":%" PRIu64 ",\"uncompleted\":%" PRIu64
-               ",\"successful\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"discarded\":%" PRIu64 "}",
+               ",\"successful\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"discarded\":%" PRIu64
+               ",\"damaged\":%" PRIu64 "}",
                counts.accepted, counts.uncompleted, counts.successful, counts.failed,
-               counts.discarded);
+               counts.discarded, counts.damaged);
     write_failed(view, out);
     buf_append_char(out, '}');
     return 0;

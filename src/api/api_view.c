@@ -164,6 +164,8 @@ static int write_by_position(const struct api_view *view, struct slice id, uint6
     }
     if (code != ERR_NOT_FOUND && code != ERR_CORRUPT)
         return code;
+    if (queue_damaged(view->queue, position))
+        return err_set(err, ERR_NOT_FOUND, "the transaction is damaged on disk, see quarantine/");
     if (position >= queue_status(view->queue).log.first)
         return err_set(err, ERR_NOT_FOUND, "no transaction of this id was accepted here");
     return find_in_store(view, id, position, out, err);

@@ -15,6 +15,7 @@ static int open_rooms(const struct config *config, struct app_offline *offline, 
         .max_bytes = config->queue_max_bytes,
         .read_only = true,
         .dedup_ids = config->dedup_ids,
+        .quarantine_max_bytes = config->quarantine_max_bytes,
         .dedup_window_s = (uint32_t)(config->dedup_window / 1000),
     };
     struct users_options users = {

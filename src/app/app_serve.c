@@ -131,6 +131,7 @@ static int open_queue(struct engine *engine, struct err *err)
         .max_bytes = config->queue_max_bytes,
         .sync = config->durability == CONFIG_FSYNC,
         .dedup_ids = config->dedup_ids,
+        .quarantine_max_bytes = config->quarantine_max_bytes,
         .dedup_window_s = (uint32_t)(config->dedup_window / 1000),
     };
     struct wal_recovery recovery;
@@ -296,7 +297,7 @@ static void wait_for_end(struct engine *engine, const sigset_t *signals)
 
 int app_serve(const struct config *config, struct err *err)
 {
-    struct engine engine = {.config = config, .started_us = clock_wall_us(), .dir = {.lock = -1}};
+    struct engine engine = {.config = config, .started_us = clock_mono_us(), .dir = {.lock = -1}};
     struct buf url = {0};
     sigset_t signals;
     int code;

@@ -144,12 +144,17 @@ int command_verify(struct cli *cli)
     printf("node %s: %" PRIu64 " segments, %" PRIu64 " transactions, %" PRIu64 " bytes read\n"
            "pending: %" PRIu64 " transactions, %" PRIu64 " bytes\n"
            "unfinished write at the end: %" PRIu64 " bytes\n"
-           "damaged: %" PRIu64 " bytes in %" PRIu64 " stretches\n",
+           "damaged: %" PRIu64 " bytes in %" PRIu64 " stretches\n"
+           "damaged ever: %" PRIu64 " bytes in %" PRIu64 " stretches, %" PRIu64
+           " transactions; %" PRIu64 " bytes in %s/quarantine\n"
+           "client ids in files: %" PRIu64 " in %" PRIu64 ", %" PRIu64 " damaged\n",
            queue_node(offline.queue), recovery.segments, recovery.records, recovery.bytes,
            queue.pending_transactions, queue.pending_bytes, recovery.cut_bytes,
-           recovery.damaged_bytes, recovery.damaged_stretches);
+           recovery.damaged_bytes, recovery.damaged_stretches, queue.lost.bytes,
+           queue.lost.stretches, queue.lost.records, queue.lost.kept_bytes, config.data_dir,
+           queue.ids_in_files, queue.id_files, queue.ids_lost);
     app_offline_close(&offline);
-    return recovery.damaged_stretches == 0 ? EXIT_DONE : EXIT_FAILED;
+    return recovery.damaged_stretches == 0 && queue.ids_lost == 0 ? EXIT_DONE : EXIT_FAILED;
 }
 
 int command_config(struct cli *cli)

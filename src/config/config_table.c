@@ -114,6 +114,8 @@ const struct config_option config_table[] = {
      "what may wait for one group commit, per worker; over it: 503"},
     {NULL, "DEDUP_IDS", INTEGER(dedup_ids, 0, 100000000), "1000000", NULL,
      "client ids remembered to recognise repeats, the latest ones; 32 to 40 bytes of memory each"},
+    {NULL, "QUARANTINE_MAX_BYTES", SIZE(quarantine_max_bytes, 0, PIB), "256MiB", NULL,
+     "disk for copies of what is damaged in the log; over it damage is only counted"},
     {NULL, "DEDUP_WINDOW", DURATION(dedup_window, MINUTE, 366 * DAY), "24h", NULL,
      "an id is forgotten this long after it was received, or when DEDUP_IDS newer ones have come"},
 

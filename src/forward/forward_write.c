@@ -201,7 +201,7 @@ static const char *outcome_name(int code)
 }
 
 /* Into the ledger: an attempt, and with a success the cursor. */
-static void record_delivery(struct writer *writer, int outcome, int64_t started_us, uint64_t to)
+static void record_delivery(struct writer *writer, int outcome, int64_t took_us, uint64_t to)
 {
     const struct forward_state *state = &writer->state;
     const struct slot *slot = writer->slot;
@@ -209,8 +209,8 @@ static void record_delivery(struct writer *writer, int outcome, int64_t started_
     struct ledger_delivery delivery = {
         .transactions = state->last - state->first,
         .rows = store_batch_rows(slot->batch, state->first, state->last),
-        .started_us = started_us,
-        .duration_us = clock_wall_us() - started_us,
+        .started_us = clock_wall_us() - took_us,
+        .duration_us = took_us,
         .outcome = slice_of(outcome_name(outcome)),
         .error = outcome == 0 ? (struct slice){0} : slice_of(writer->err.text),
     };
@@ -258,11 +258,11 @@ static struct forward_event write_range(struct writer *writer)
     struct forward *forward = writer->forward;
     const struct slot *slot = writer->slot;
     uint64_t to = state->last == state->count ? slot->end : slot->positions[state->last];
-    int64_t started_us = clock_wall_us();
+    int64_t started_us = clock_mono_us(); /* the clock on the wall may be set meanwhile */
     int code = store_write(forward->store, slot->batch, state->first, state->last,
                            queue_node(forward->options.queue), writer->cursor, to, &writer->err);
 
-    record_delivery(writer, code, started_us, to);
+    record_delivery(writer, code, clock_mono_us() - started_us, to);
     switch (code) {
     case 0:
         note_stored(writer, to);

@@ -7,7 +7,7 @@
  * its errors are the log's.
  *
  * Files: <data_dir>/node (this node's name), <data_dir>/queue/ (the log), <data_dir>/ids/ (client
- * ids that the log no longer holds).
+ * ids that the log no longer holds), <data_dir>/quarantine/ (what is damaged in the log).
  */
 #ifndef QUEUE_QUEUE_H
 #define QUEUE_QUEUE_H
@@ -28,12 +28,13 @@ struct queue_options {
     struct disk *disk; /* NULL: the real one */
     const char *data_dir;
     uint64_t segment_bytes;
-    uint64_t max_bytes;      /* of the log on disk */
-    bool sync;               /* acknowledge after fdatasync, not after write() */
-    bool read_only;          /* for offline commands: changes nothing */
-    uint64_t dedup_ids;      /* client ids remembered, the latest ones; 0: none */
-    uint32_t dedup_window_s; /* and for how long, by the time at which they were received */
-    uint64_t cursor;         /* everything before has been delivered, as far as known */
+    uint64_t max_bytes;            /* of the log on disk */
+    bool sync;                     /* acknowledge after fdatasync, not after write() */
+    bool read_only;                /* for offline commands: changes nothing */
+    uint64_t dedup_ids;            /* client ids remembered, the latest ones; 0: none */
+    uint32_t dedup_window_s;       /* and for how long, by the time at which they were received */
+    uint64_t quarantine_max_bytes; /* of copies of what is damaged in the log */
+    uint64_t cursor;               /* everything before has been delivered, as far as known */
 };
 
 MUST_CHECK int queue_open(const struct queue_options *options, struct queue **ret,
@@ -80,8 +81,8 @@ void queue_wake(struct queue *queue);
 MUST_CHECK int queue_find(struct queue *queue, uint64_t position, struct txn *ret,
                           struct txn_datapoint *datapoints, struct buf *storage, struct err *err);
 
-/* The cursor moved over `transactions` that the store has taken or refused: the log behind it
- * is recycled. Forwarder's thread. */
+/* The cursor moved over `transactions` that the store has taken or refused, and over what is
+ * damaged: the log behind it is recycled. Forwarder's thread. */
 void queue_delivered(struct queue *queue, uint64_t cursor, uint64_t transactions);
 
 /* The store says that its cursor is elsewhere (it committed what we did not hear of): counts
@@ -93,6 +94,7 @@ struct queue_status {
     uint64_t durable;              /* position behind the last accepted one */
     uint64_t accepted;             /* transactions, ever */
     uint64_t pending_transactions; /* accepted and not behind the cursor */
+    uint64_t damaged;              /* accepted, but damaged on disk when their turn came */
     uint64_t pending_bytes;
     uint64_t max_bytes;
     uint64_t ids;           /* of clients, remembered */
@@ -101,9 +103,13 @@ struct queue_status {
     uint64_t id_files;
     uint64_t ids_in_files;
     uint64_t ids_lost; /* to damaged files, found at the start */
+    struct wal_lost lost;
     struct wal_stats log;
 };
 struct queue_status queue_status(struct queue *queue); /* any thread; consistent in itself */
+
+/* Whether a transaction of this id was, or may have been, among what is damaged. */
+bool queue_damaged(struct queue *queue, uint64_t position);
 
 /* When the oldest pending transaction arrived; ERR_NOT_FOUND if none is pending. Reads the
  * disk: no HTTP loop calls it. */

@@ -6,9 +6,12 @@
 
 void queue_delivered(struct queue *queue, uint64_t cursor, uint64_t transactions)
 {
+    uint64_t damaged = wal_lost(queue->wal, cursor).records;
+
     pthread_mutex_lock(&queue->lock);
     queue->cursor = cursor;
-    queue->delivered += transactions;
+    queue->delivered += transactions + (damaged - queue->damaged);
+    queue->damaged = damaged;
     pthread_mutex_unlock(&queue->lock);
     wal_release(queue->wal, cursor, NULL);
 }
@@ -27,13 +30,14 @@ int queue_cursor_found(struct queue *queue, uint64_t cursor, struct err *err)
     if (cursor < log.first)
         return err_set(err, ERR_CONFLICT,
                        "the store has position %llu of node %s, this log begins at %llu: is the "
-                       "store an old copy?",
+                       "store an old copy, or the log's first file missing?",
                        (unsigned long long)cursor, queue->node, (unsigned long long)log.first);
     if ((code = wal_count_before(queue->wal, cursor, &delivered, err)) != 0)
         return code;
     pthread_mutex_lock(&queue->lock);
     queue->cursor = cursor;
     queue->delivered = delivered;
+    queue->damaged = wal_lost(queue->wal, cursor).records;
     pthread_mutex_unlock(&queue->lock);
     wal_release(queue->wal, cursor, NULL);
     return 0;
@@ -48,8 +52,10 @@ struct queue_status queue_status(struct queue *queue)
     pthread_mutex_lock(&queue->lock);
     status.cursor = queue->cursor;
     delivered = queue->delivered;
+    status.damaged = queue->damaged;
     pthread_mutex_unlock(&queue->lock);
     status.log = wal_stats(queue->wal);
+    status.lost = wal_lost(queue->wal, UINT64_MAX);
     status.durable = status.log.durable;
     status.accepted = status.log.records;
     status.pending_transactions = status.accepted > delivered ? status.accepted - delivered : 0;

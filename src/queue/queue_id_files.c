@@ -202,6 +202,7 @@ int id_files_open(const struct id_files_options *options, struct id_files **ret,
     files->options = *options;
     files->dir = mem_strdup(options->dir);
     files->fd = -1;
+    /* Durable in the data directory when the log's folder is, which is made next. */
     if (!options->read_only && (code = disk->make_dir(disk, files->dir)) < 0)
         code = err_system(err, -code, "make %s", files->dir);
     if (code != 0 || (code = read_list(files, err)) != 0) {

@@ -40,6 +40,7 @@ int queue_open(const struct queue_options *options, struct queue **ret,
     struct queue *queue = mem_zalloc(sizeof *queue);
     struct disk *disk = options->disk != NULL ? options->disk : &disk_real;
     char dir[4160];
+    char quarantine[4160];
     int code;
     struct wal_options log = {
         .disk = disk,
@@ -51,6 +52,8 @@ int queue_open(const struct queue_options *options, struct queue **ret,
         .spares = SPARES,
         .start = options->cursor,
         .hooks = {queue, queue_admit, queue_settle, queue_retiring, queue_retired},
+        .quarantine = quarantine,
+        .quarantine_max_bytes = options->quarantine_max_bytes,
         .recovering = queue_recovering,
         .recovered = queue_recovered,
         .recovered_arg = queue,
@@ -59,6 +62,7 @@ int queue_open(const struct queue_options *options, struct queue **ret,
     pthread_mutex_init(&queue->lock, NULL);
     queue->max_bytes = options->max_bytes;
     snprintf(dir, sizeof dir, "%s/queue", options->data_dir);
+    snprintf(quarantine, sizeof quarantine, "%s/quarantine", options->data_dir);
     if ((code = node_load(disk, options->data_dir, options->read_only, queue->node, err)) != 0)
         goto dispose;
     memcpy(log.node, queue->node, WAL_NODE_LEN);
@@ -70,6 +74,7 @@ int queue_open(const struct queue_options *options, struct queue **ret,
         queue->cursor = options->cursor;
     if ((code = wal_count_before(queue->wal, queue->cursor, &queue->delivered, err)) != 0)
         goto close_log;
+    queue->damaged = wal_lost(queue->wal, queue->cursor).records;
     *ret = queue;
     return 0;
 

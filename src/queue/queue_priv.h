@@ -103,9 +103,10 @@ struct queue {
     char node[TXN_NODE_SIZE];
     uint64_t max_bytes;
 
-    pthread_mutex_t lock; /* of the two below */
+    pthread_mutex_t lock; /* of those below */
     uint64_t cursor;
-    uint64_t delivered; /* transactions before the cursor */
+    uint64_t delivered; /* transactions before the cursor, also damaged ones */
+    uint64_t damaged;   /* those */
 };
 
 /* queue_node.c: reads the node's name, or makes one. */

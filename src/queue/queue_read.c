@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 struct queue_reader {
+    struct queue *queue;
     struct wal_reader *log;
     struct txn_datapoint datapoints[TXN_MAX_DATAPOINTS];
 };
@@ -16,6 +17,7 @@ struct queue_reader *queue_reader_open(struct queue *queue, uint64_t position)
 {
     struct queue_reader *reader = mem_alloc(sizeof *reader);
 
+    reader->queue = queue;
     reader->log = wal_reader_open(queue->wal, position);
     return reader;
 }
@@ -39,8 +41,10 @@ int queue_reader_next(struct queue_reader *reader, struct queue_item *ret, struc
 
     /* Whole bytes that are no transaction can only come from a program with a fault or from
      * a newer one: damaged as far as this one can tell. */
-    if (code == 0 && txn_decode(ret->record, &ret->txn, reader->datapoints, err) != 0)
+    if (code == 0 && txn_decode(ret->record, &ret->txn, reader->datapoints, err) != 0) {
+        wal_set_aside(reader->queue->wal, ret->position, ret->next);
         code = ERR_CORRUPT;
+    }
     return code;
 }
 
@@ -63,6 +67,11 @@ int queue_find(struct queue *queue, uint64_t position, struct txn *ret,
     if ((code = wal_read_at(queue->wal, position, storage, err)) != 0)
         return code;
     return txn_decode(buf_slice(storage), ret, datapoints, err);
+}
+
+bool queue_damaged(struct queue *queue, uint64_t position)
+{
+    return wal_lost_at(queue->wal, position);
 }
 
 int queue_oldest(struct queue *queue, int64_t *ret_received_us, struct err *err)

@@ -57,6 +57,8 @@ struct wal_options {
     bool read_only;          /* changes nothing, starts no thread; for offline commands */
     unsigned spares;         /* segments prepared ahead, 15 at most; one more is kept */
     uint64_t start;          /* everything before this position has been delivered */
+    const char *quarantine;  /* folder for bytes that are damaged; NULL: they are only counted */
+    uint64_t quarantine_max_bytes;
     struct wal_hooks hooks;
     /* Called at open: first where the log begins, then every whole record. May be NULL. */
     void (*recovering)(void *arg, uint64_t first);
@@ -141,8 +143,8 @@ void wal_reader_seek(struct wal_reader *reader, uint64_t position);
  * The next record; it lives until the next call. *ret_next is the position behind it. What has
  * been released is passed over.
  *   ERR_NOT_FOUND  nothing durable is left
- *   ERR_CORRUPT    the bytes from *ret_position to *ret_next are damaged; the reader stands
- *                  behind them
+ *   ERR_CORRUPT    the bytes from *ret_position to *ret_next are damaged, and noted as such (see
+ *                  wal_lost()); the reader stands behind them
  *   ERR_IO         the disk failed; the reader stands where it stood
  */
 MUST_CHECK int wal_reader_next(struct wal_reader *reader, struct slice *ret_record,
@@ -165,6 +167,22 @@ void wal_release(struct wal *wal, uint64_t position, uint64_t *ret_first);
  * the position lies before the first segment. */
 MUST_CHECK int wal_count_before(struct wal *wal, uint64_t position, uint64_t *ret_records,
                                 struct err *err);
+
+/* Damage, ever: noted by recovery and by readers, remembered over restarts by the quarantine. */
+struct wal_lost {
+    uint64_t records; /* before the position asked for, lost: not delivered before it was found */
+    uint64_t stretches;
+    uint64_t bytes;
+    uint64_t kept_bytes; /* set aside */
+};
+struct wal_lost wal_lost(struct wal *wal, uint64_t position); /* any thread; never waits for I/O */
+
+/* Whether a position lies in a stretch that was lost. */
+bool wal_lost_at(struct wal *wal, uint64_t position);
+
+/* The record from `position` to `next` is whole, but nothing that can be used: it is damaged all
+ * the same. Not an HTTP loop. */
+void wal_set_aside(struct wal *wal, uint64_t position, uint64_t next);
 
 struct wal_stats {
     uint64_t first;         /* position of the first segment's start */

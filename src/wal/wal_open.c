@@ -15,6 +15,7 @@ static void init_locks(struct wal *wal)
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&wal->lock, NULL);
+    pthread_mutex_init(&wal->damage_lock, NULL);
     pthread_cond_init(&wal->committer_wakes, &monotonic);
     pthread_cond_init(&wal->reader_wakes, &monotonic);
     pthread_cond_init(&wal->preparer_wakes, &monotonic);
@@ -26,7 +27,10 @@ static void dispose(struct wal *wal)
     pthread_cond_destroy(&wal->preparer_wakes);
     pthread_cond_destroy(&wal->reader_wakes);
     pthread_cond_destroy(&wal->committer_wakes);
+    pthread_mutex_destroy(&wal->damage_lock);
     pthread_mutex_destroy(&wal->lock);
+    free(wal->stretches);
+    free(wal->quarantine);
     free(wal->segments);
     free(wal->released);
     free(wal->vector);
@@ -34,11 +38,10 @@ static void dispose(struct wal *wal)
     free(wal);
 }
 
-/* The folder, durable in the one above it. */
-static int make_folder(struct wal *wal, struct err *err)
+int folder_make(struct wal *wal, const char *dir, struct err *err)
 {
     struct disk *disk = wal->options.disk;
-    char *above = mem_strdup(wal->dir);
+    char *above = mem_strdup(dir);
     char *slash;
     int code;
 
@@ -46,8 +49,8 @@ static int make_folder(struct wal *wal, struct err *err)
         *slash = '\0';
     if (slash != NULL)
         slash[slash == above] = '\0';
-    if ((code = disk->make_dir(disk, wal->dir)) < 0)
-        code = err_system(err, -code, "make %s", wal->dir);
+    if ((code = disk->make_dir(disk, dir)) < 0)
+        code = err_system(err, -code, "make %s", dir);
     else if ((code = disk->sync_dir(disk, slash != NULL ? above : ".")) < 0)
         code = err_system(err, -code, "sync %s", slash != NULL ? above : ".");
     free(above);
@@ -87,13 +90,16 @@ int wal_open(const struct wal_options *options, struct wal **ret, struct wal_rec
     wal->options = *options;
     wal->dir = mem_strdup(options->dir);
     wal->options.dir = wal->dir;
+    if (options->quarantine != NULL)
+        wal->options.quarantine = wal->quarantine = mem_strdup(options->quarantine);
+    atomic_store(&wal->delivered_to, options->start);
     wal->fd = -1;
     wal->next_sequence = 1;
     wal->handed_in_end = &wal->handed_in;
     init_locks(wal);
-    if (!options->read_only && (code = make_folder(wal, err)) != 0)
+    if (!options->read_only && (code = folder_make(wal, wal->dir, err)) != 0)
         goto dispose;
-    if ((code = wal_recover(wal, &recovery, err)) != 0)
+    if ((code = quarantine_open(wal, err)) != 0 || (code = wal_recover(wal, &recovery, err)) != 0)
         goto dispose;
     if (!options->read_only && (code = start_threads(wal, err)) != 0)
         goto dispose;

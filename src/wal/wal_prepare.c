@@ -209,6 +209,8 @@ void wal_release(struct wal *wal, uint64_t position, uint64_t *ret_first)
     pthread_mutex_lock(&wal->lock);
     if (position > atomic_load(&wal->durable))
         position = atomic_load(&wal->durable); /* a round under way may have begun segments */
+    if (position > atomic_load(&wal->delivered_to))
+        atomic_store(&wal->delivered_to, position);
     while (gone + 1 < wal->segment_count && wal->segments[gone + 1].base <= position) {
         if (!wal->options.read_only)
             segments_push(&wal->released, &wal->released_count, &wal->released_room,

@@ -88,6 +88,43 @@ MUST_CHECK int scan_torn(struct wal_scan *scan, uint64_t position, uint64_t limi
 MUST_CHECK int scan_resync(struct wal_scan *scan, uint64_t from, uint64_t limit,
                            uint64_t *ret_found, struct err *err);
 
+/* Bytes of the log that are damaged. */
+struct wal_stretch {
+    uint64_t from, to;
+    uint64_t records;    /* that stood there, as far as can be told */
+    uint64_t kept_bytes; /* of its copy; 0: there is none */
+    bool delivered;      /* it was found when the store had them already */
+    bool owed;           /* it is not in the quarantine yet, for a fault */
+};
+
+/* wal_open.c: a folder, durable in the one above it. */
+MUST_CHECK int folder_make(struct wal *wal, const char *dir, struct err *err);
+
+/* wal_quarantine.c: copies on disk and the index of all; damage_lock is held, but at open. */
+MUST_CHECK int quarantine_open(struct wal *wal, struct err *err);
+/* Copy, if it fits the bound, and entry, durable. ERR_FULL: no room for them now. */
+MUST_CHECK int quarantine_keep(struct wal *wal, const struct wal_segment *segment,
+                               struct wal_stretch *stretch, struct err *err);
+
+/* wal_damage.c: the list of all stretches. */
+struct wal_damage { /* of one segment, in order; {0} is none */
+    struct wal_stretch *stretches;
+    size_t count, room;
+};
+void damage_add(struct wal_damage *damage, struct wal_scan *scan, uint64_t from, uint64_t to);
+/* Notes those that are new, and empties the list. `lost`: how many records stood in all of them,
+ * UINT64_MAX if that is only known from their headers. Gives how many those are. */
+uint64_t damage_note(struct wal *wal, const struct wal_segment *segment, struct wal_damage *damage,
+                     uint64_t lost);
+void damage_free(struct wal_damage *damage);
+void damage_push(struct wal *wal, const struct wal_stretch *stretch);
+/* Looks through a segment in which a reader has met damage. */
+MUST_CHECK int damage_find(struct wal *wal, uint64_t sequence, struct err *err);
+bool damage_known(struct wal *wal, uint64_t from, uint64_t *ret_records);
+/* Before a segment goes. */
+MUST_CHECK int damage_keep_owed(struct wal *wal, const struct wal_segment *segment,
+                                struct err *err);
+
 struct wal_batch {
     struct mail mail;
     struct wal_batch *next; /* hand-in list */
@@ -137,6 +174,14 @@ struct wal {
     bool stopping;
     bool preparer_stopping;
 
+    struct wal_stretch *stretches; /* also under damage_lock, see wal_damage.c */
+    size_t stretch_count, stretch_room;
+    uint64_t kept_bytes;
+
+    pthread_mutex_t damage_lock; /* held over I/O, before `lock` */
+    uint64_t index_end;          /* of the quarantine's index; under damage_lock */
+    char *quarantine;
+
     /* The committer's alone. */
     int fd;                     /* the current segment; -1: none */
     struct wal_segment current; /* its copy; `end` is not kept up here */
@@ -149,6 +194,7 @@ struct wal {
     atomic_uint_fast64_t durable;
     atomic_uint_fast64_t records;
     atomic_bool refusing;
+    atomic_uint_fast64_t delivered_to; /* the last position released */
     atomic_uint_fast64_t rounds, syncs, sync_us, committed, duplicates, failures, damaged_bytes;
 
     bool threads_run;

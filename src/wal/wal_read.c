@@ -94,6 +94,7 @@ static int read_here(struct wal_reader *reader, struct slice *ret_record, uint64
 {
     struct wal_scan *scan = &reader->scan;
     uint64_t end = scan->segment.end;
+    uint64_t records;
     bool first;
     int code = scan_record(scan, reader->position, end, ret_record, &first, err);
     int resync;
@@ -110,6 +111,9 @@ static int read_here(struct wal_reader *reader, struct slice *ret_record, uint64
         return ERR_CONFLICT;
     }
     if (code != ERR_CORRUPT)
+        return ERR_IO;
+    if (!damage_known(reader->wal, reader->position, &records) &&
+        damage_find(reader->wal, scan->segment.sequence, err) != 0)
         return ERR_IO;
     return err_set(err, ERR_CORRUPT, "%llu bytes at position %llu are damaged",
                    (unsigned long long)(*ret_next - reader->position),
@@ -158,7 +162,7 @@ int wal_read_at(struct wal *wal, uint64_t position, struct buf *out, struct err 
     return code;
 }
 
-/* Whole records of the segment before `position`. */
+/* Records of the segment before `position`, also those that were lost. */
 static int count_in(struct wal_scan *scan, uint64_t position, uint64_t *ret_count, struct err *err)
 {
     uint64_t at = scan->segment.base;
@@ -167,14 +171,22 @@ static int count_in(struct wal_scan *scan, uint64_t position, uint64_t *ret_coun
 
     while (at < position) {
         struct slice record;
+        uint64_t lost, next;
         bool first;
         int code = scan_record(scan, at, end, &record, &first, err);
 
         if (code == 0) {
             at += RECORD_HEADER + record.len;
             count++;
-        } else if (code != ERR_CORRUPT || (code = scan_resync(scan, at + 1, end, &at, err)) != 0) {
+        } else if (code != ERR_CORRUPT ||
+                   (!damage_known(scan->wal, at, &lost) &&
+                    (code = damage_find(scan->wal, scan->segment.sequence, err)) != 0) ||
+                   (code = scan_resync(scan, at + 1, end, &next, err)) != 0) {
             return code;
+        } else {
+            damage_known(scan->wal, at, &lost);
+            count += lost;
+            at = next;
         }
     }
     *ret_count = count;

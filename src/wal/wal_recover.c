@@ -25,17 +25,31 @@ struct recovery {
     struct wal *wal;
     struct wal_recovery *report;
     struct wal_scan scan;
-    uint64_t records;  /* that the log held before the record being read */
-    uint64_t unproven; /* position of the last record that was the first of its round */
+    uint64_t records;         /* that the log held before the record being read */
+    uint64_t unproven;        /* position of the last record that was the first of its round */
+    struct wal_damage damage; /* in the segment being read */
 };
 
 static void note_damage(struct recovery *recovery, uint64_t from, uint64_t to)
 {
     recovery->report->damaged_stretches++;
     recovery->report->damaged_bytes += to - from;
-    log_error("wal", "segment %llu: %llu bytes at position %llu are damaged",
-              (unsigned long long)recovery->scan.segment.sequence, (unsigned long long)(to - from),
-              (unsigned long long)from);
+    damage_add(&recovery->damage, &recovery->scan, from, to);
+}
+
+/* How many records stood in a segment: known if there is another behind it. */
+static void count_lost(struct recovery *recovery, const struct wal_segment *segment, bool last)
+{
+    uint64_t whole = recovery->records - segment->records;
+    uint64_t lost = UINT64_MAX;
+
+    if (!last) {
+        uint64_t all = segment[1].records - segment->records;
+
+        lost = all > whole ? all - whole : 0;
+    }
+    if (recovery->damage.count > 0)
+        recovery->records += damage_note(recovery->wal, segment, &recovery->damage, lost);
 }
 
 /*
@@ -134,6 +148,7 @@ static int recover_segment(struct recovery *recovery, struct wal_segment *segmen
         at = segment->end;
     }
     segment->end = at;
+    count_lost(recovery, segment, last);
     recovery->report->bytes += at - segment->base;
     code = 0;
 done:
@@ -222,6 +237,7 @@ int wal_recover(struct wal *wal, struct wal_recovery *ret, struct err *err)
     ret->duration_us = clock_mono_us() - started;
     code = 0;
 done:
+    damage_free(&recovery.damage);
     scan_free(&recovery.scan);
     return code;
 }

@@ -38,7 +38,11 @@ int segment_retire(struct wal *wal, const struct wal_segment *segment, struct er
     struct err words = {.text = "its file is gone"};
     int code;
 
-    if (hooks->retired == NULL || segment->base >= segment->end)
+    if (segment->base >= segment->end)
+        return 0;
+    if ((code = damage_keep_owed(wal, segment, err)) != 0)
+        return code;
+    if (hooks->retired == NULL)
         return 0;
     if ((code = scan_open(&scan, wal, segment, err)) != 0 && code != ERR_NOT_FOUND)
         return code; /* no descriptor is left, for one */

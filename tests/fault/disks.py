@@ -50,6 +50,10 @@ class Disk:
         if self.mounted and _run("umount", self.folder)[0] != 0:
             _run("umount", "--lazy", self.folder)
 
+    def set_writable(self, on):
+        code, words = _run("mount", "-o", f"remount,{'rw' if on else 'ro'}", self.folder)
+        assert code == 0, words
+
     # -- faults
 
     @property

@@ -157,6 +157,7 @@ def test_the_status_is_shown(engine, reach):
         "successful": 1,
         "failed": 0,
         "discarded": 0,
+        "damaged": 0,
     }
     shown = fields(engine.command("status").stdout)
     assert shown["transactions.successful"] == "1"

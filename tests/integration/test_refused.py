@@ -86,6 +86,7 @@ def test_a_refused_transaction_is_kept_with_reason_and_content(refusing):
         "successful": 0,
         "failed": 1,
         "discarded": 0,
+        "damaged": 0,
     }
     assert refusing.events() == []
     assert refusing.status()["store"]["state"] == "up"

@@ -38,6 +38,7 @@ def test_the_status_has_its_shape(engines, store_url):
         "successful": 1,
         "failed": 0,
         "discarded": 0,
+        "damaged": 0,
     }
 
 
