@@ -36,14 +36,15 @@ static bool is_loopback(struct slice address)
            (inet_pton(AF_INET, text, &number) == 1 && ntohl(number.s_addr) >> 24 == IN_LOOPBACKNET);
 }
 
-/* Takes the next address off a list, without its scheme; false at the end. */
+/* Takes the next address off a list, without its scheme; false when *list is NULL, the end. */
 static bool next_address(const char **list, struct slice *ret, bool *ret_https)
 {
     static const char *const schemes[] = {"http://", "https://"};
-    const char *at = *list + strspn(*list, " \t");
+    const char *at;
 
-    if (**list == '\0')
+    if (*list == NULL)
         return false;
+    at = *list + strspn(*list, " \t");
     *ret_https = false;
     for (int i = 0; i < 2; i++) {
         if (strncmp(at, schemes[i], strlen(schemes[i])) != 0)
@@ -55,7 +56,7 @@ static bool next_address(const char **list, struct slice *ret, bool *ret_https)
     while (ret->len > 0 && strchr(" \t", at[ret->len - 1]) != NULL)
         ret->len--;
     at += strcspn(at, ",");
-    *list = *at == ',' ? at + 1 : at;
+    *list = *at == ',' ? at + 1 : NULL;
     return true;
 }
 
@@ -78,11 +79,20 @@ int app_listen_check_tls(const struct config *config, struct err *err)
 {
     bool cert = *config->tls_cert != '\0';
     bool key = *config->tls_key != '\0';
+    const char *list = config->listen;
+    struct slice address;
+    bool https;
 
-    if (cert == key)
-        return 0;
-    return err_set(err, ERR_INVALID, "%s is not set: TLS_CERT and TLS_KEY go together",
-                   cert ? "TLS_KEY" : "TLS_CERT");
+    if (cert != key)
+        return err_set(err, ERR_INVALID, "%s is not set: TLS_CERT and TLS_KEY go together",
+                       cert ? "TLS_KEY" : "TLS_CERT");
+    if (cert)
+        return http_check_certificate(config->tls_cert, config->tls_key, err);
+    while (next_address(&list, &address, &https))
+        if (https)
+            return err_set(err, ERR_INVALID, "LISTEN=%s: https:// needs TLS_CERT and TLS_KEY",
+                           config->listen);
+    return 0;
 }
 
 void app_listen_warn(const char *addresses)

@@ -82,6 +82,9 @@ MUST_CHECK int http_open(const struct http_options *options, struct http_server 
 /* The addresses in force, "127.0.0.1:41233,https://127.0.0.1:8443"; owned by the server. */
 const char *http_addresses(const struct http_server *server);
 
+/* Whether http_open() could use these files; they are left as they are. */
+MUST_CHECK int http_check_certificate(const char *cert, const char *key, struct err *err);
+
 /* Reads certificate and key again, for connections from now on; those that are open keep what
  * they have. On failure all stays as it was. Without TLS it does nothing. Reads files: any
  * thread but a loop's, one at a time. */

@@ -17,14 +17,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <openssl/err.h>
 #include <openssl/x509.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define DAY_S (INT64_C(24) * 3600)
-#define EXPIRY_WARNING_S (14 * DAY_S)
+#define EXPIRY_WARNING_S (INT64_C(14) * 24 * 3600)
 
 #define SECURITY_LEVEL 2 /* OpenSSL's: 112 bits, so RSA keys of at least 2048 */
 
@@ -107,7 +105,9 @@ static int check_file(const char *what, const char *path, struct stat *ret, stru
     return code;
 }
 
-static int read_files(SSL_CTX *context, const char *cert, const char *key, struct err *err)
+/* *ret_mode: the key's, for a warning. */
+static int read_files(SSL_CTX *context, const char *cert, const char *key, mode_t *ret_mode,
+                      struct err *err)
 {
     struct stat found;
     int code;
@@ -122,10 +122,18 @@ static int read_files(SSL_CTX *context, const char *cert, const char *key, struc
     if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1 ||
         SSL_CTX_check_private_key(context) != 1)
         return explain("TLS key", key, err);
-    if ((found.st_mode & 077) != 0)
-        log_warning("http", "TLS key %s: others than its owner have rights on it (mode %04o)", key,
-                    (unsigned)found.st_mode & 07777);
+    *ret_mode = found.st_mode & 07777;
     return 0;
+}
+
+int http_check_certificate(const char *cert, const char *key, struct err *err)
+{
+    SSL_CTX *context = new_context();
+    mode_t mode;
+    int code = read_files(context, cert, key, &mode, err);
+
+    SSL_CTX_free(context);
+    return code;
 }
 
 static int64_t expiry_of(X509 *certificate)
@@ -150,7 +158,7 @@ static void announce(X509 *certificate, int64_t expires_s)
     if (left_s <= 0)
         log_warning("http", "the TLS certificate has expired");
     else if (left_s < EXPIRY_WARNING_S)
-        log_warning("http", "the TLS certificate expires in %" PRId64 " days", left_s / DAY_S);
+        log_warning("http", "the TLS certificate expires in less than 14 days");
 }
 
 static int load(struct http_server *server, struct err *err)
@@ -159,7 +167,8 @@ static int load(struct http_server *server, struct err *err)
     SSL_CTX *context = new_context();
     SSL_CTX *old;
     int64_t expires_s;
-    int code = read_files(context, tls->cert, tls->key, err);
+    mode_t mode;
+    int code = read_files(context, tls->cert, tls->key, &mode, err);
 
     if (code != 0) {
         SSL_CTX_free(context);
@@ -167,6 +176,9 @@ static int load(struct http_server *server, struct err *err)
     }
     expires_s = expiry_of(SSL_CTX_get0_certificate(context));
     announce(SSL_CTX_get0_certificate(context), expires_s);
+    if ((mode & 077) != 0)
+        log_warning("http", "TLS key %s: others than its owner have rights on it (mode %04o)",
+                    tls->key, (unsigned)mode);
     pthread_mutex_lock(&tls->lock);
     old = tls->context;
     tls->context = context;

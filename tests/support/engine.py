@@ -30,7 +30,7 @@ from support import guard
 from support.paths import BINARY
 from support.wait import wait_until
 
-LISTENING = re.compile(r"listening on (127\.0\.0\.1:\d+)")
+LISTENING = re.compile(r"listening on (\S+), store")
 METRIC = re.compile(r"^(\w+)(\{[^}]*\})? (\S+)", re.MULTILINE)
 SANITIZER = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:")
 VALGRIND_FAULT = 99
@@ -75,19 +75,21 @@ class Engine:
         valgrind=None,
         arguments=(),
         own_key=False,
+        ca_file=None,
         **options,
     ):
         self.folder = folder
         self.own_key = own_key
         self.data_dir = folder / "data"
         self.listen = listen
+        self.ca_file = ca_file
         self.options = {name: str(value) for name, value in options.items()}
         self.arguments = list(arguments)
         self.valgrind = bool(os.environ.get("LABS_VALGRIND")) if valgrind is None else valgrind
         self.patience = 10 if self.valgrind else 1
         self.log_file = folder / "engine.log"
         self.process = None
-        self.address = None
+        self.address = self.tls_address = None
         self.exit_code = None
         self._log_start = 0
         self._tokens = {}
@@ -129,7 +131,7 @@ class Engine:
         self._give_key()
         prefix = VALGRIND if self.valgrind else []
         self._log_start = self.log_file.stat().st_size if self.log_file.exists() else 0
-        self.exit_code = self.address = None
+        self.exit_code = self.address = self.tls_address = None
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [*prefix, BINARY, "serve", "--listen", self.listen, *self.arguments],
@@ -153,13 +155,21 @@ class Engine:
         wait_until(has_an_address, timeout * self.patience, "the engine's address in its log")
         found = LISTENING.search(self.log)
         assert found, f"the engine ended with {self.process.poll()}:\n{self.log}"
-        self.address = found[1]
+        self._read_addresses(found[1])
         wait_until(
             lambda: self.get("/livez", token=None).status_code == 200,
             timeout * self.patience,
             "/livez",
         )
         return self
+
+    def _read_addresses(self, listed):
+        """The first plain one and the first that speaks TLS, as a client on this machine asks."""
+        listed = listed.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:").split(",")
+        secure = [one.removeprefix("https://") for one in listed if one.startswith("https://")]
+        plain = [one for one in listed if not one.startswith("https://")]
+        self.address = plain[0] if plain else None
+        self.tls_address = secure[0] if secure else None
 
     @property
     def running(self):
@@ -238,8 +248,13 @@ class Engine:
 
     @property
     def url(self):
-        assert self.address, "the engine has not been started"
-        return f"http://{self.address}"
+        """Plain if it has such an address; `ca_file` is what is trusted where it has none."""
+        assert self.address or self.tls_address, "the engine has not been started"
+        return f"http://{self.address}" if self.address else self.tls_url
+
+    @property
+    def tls_url(self):
+        return f"https://{self.tls_address}"
 
     def token(self, urn=None, ttl=None):
         """A token of the development issuer; the same one for the same arguments."""
@@ -257,6 +272,7 @@ class Engine:
         if not hasattr(self._local, "session"):
             self._local.session = requests.Session()
             self._local.session.trust_env = False
+            self._local.session.verify = str(self.ca_file) if self.ca_file else True
         return self._local.session
 
     def request(self, method, path, token="own", headers=None, timeout=30, **arguments):

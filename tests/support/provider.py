@@ -14,9 +14,7 @@ certificate is the file `provider.ca_file`. Methods are safe to call from any th
 
 import base64
 import contextlib
-import datetime
 import http.server
-import ipaddress
 import json
 import socket
 import ssl
@@ -25,11 +23,9 @@ import time
 import urllib.parse
 
 import jwt
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from support import ports
+from support.certificates import Authority
 
 JWKS_PATH = "/identity/jwks/"
 INTROSPECTION_PATH = "/accounts/introspect/"
@@ -299,55 +295,10 @@ class Provider:
 # -- an authority and a certificate of its
 
 
-def _certificate(subject, issuer, public, signer, *extensions):
-    now = datetime.datetime.now(datetime.UTC)
-    builder = x509.CertificateBuilder(
-        issuer_name=issuer,
-        subject_name=subject,
-        public_key=public,
-        serial_number=x509.random_serial_number(),
-        not_valid_before=now - datetime.timedelta(hours=1),
-        not_valid_after=now + datetime.timedelta(days=1),
-    )
-    for extension, critical in extensions:
-        builder = builder.add_extension(extension, critical)
-    return builder.sign(signer, hashes.SHA256())
-
-
-def _name(text):
-    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
-
-
-def _alternative(name):
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)
-
-
 def certify(names, ca_file, chain_file):
     """Makes an authority, whose certificate goes to `ca_file`, and a certificate of its for these
     names, which goes to `chain_file` with its private key."""
-    authority, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    root = _certificate(
-        _name("an authority for tests"),
-        _name("an authority for tests"),
-        authority.public_key(),
-        authority,
-        (x509.BasicConstraints(ca=True, path_length=0), True),
-    )
-    leaf = _certificate(
-        _name(names[0]),
-        root.subject,
-        key.public_key(),
-        authority,
-        (x509.SubjectAlternativeName([_alternative(name) for name in names]), False),
-    )
-    ca_file.write_bytes(root.public_bytes(Encoding.PEM))
-    chain_file.write_bytes(
-        leaf.public_bytes(Encoding.PEM)
-        + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    )
+    Authority(ca_file).issue(chain_file, chain_file, names)
 
 
 def _certify(names, ca_file):
