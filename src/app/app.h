@@ -35,11 +35,12 @@ struct app_dir {
 /* Makes the directory if it is not there. */
 MUST_CHECK int app_dir_make(const char *data_dir, struct err *err);
 
-enum app_dir_use { APP_DIR_LOOK, APP_DIR_ENGINE };
+/* Commands look, and may prepare a directory for the first engine that will have it. */
+enum app_dir_use { APP_DIR_LOOK, APP_DIR_PREPARE, APP_DIR_ENGINE };
 
 /* ERR_BUSY if an engine has it (then ret->addresses is filled); for an engine also if commands
- * look at it for longer than a moment. ERR_NOT_FOUND if no engine ever had it and this is none;
- * an engine makes it. */
+ * look at it for longer than a moment. ERR_NOT_FOUND, for who only looks, if no engine ever had
+ * it; the others make it. */
 MUST_CHECK int app_dir_open(const char *data_dir, enum app_dir_use use, struct app_dir *ret,
                             struct err *err);
 MUST_CHECK int app_dir_announce(struct app_dir *dir, const char *addresses, struct err *err);
@@ -59,5 +60,17 @@ struct app_offline {
 MUST_CHECK int app_offline_open(const struct config *config, struct app_offline *ret,
                                 struct err *err);
 void app_offline_close(struct app_offline *offline);
+
+/* The API keys of a data directory that no engine runs on; ERR_BUSY as above, with dir.addresses.
+ * One process at a time has them. `make`: the directory too, if it is not there. */
+struct app_keys {
+    struct app_dir dir;
+    int folder; /* its descriptor, with a lock on it */
+    struct txn_products *products;
+    struct auth_keyring *ring;
+};
+MUST_CHECK int app_keys_open(const struct config *config, bool make, struct app_keys *ret,
+                             struct err *err);
+void app_keys_close(struct app_keys *keys);
 
 #endif

@@ -47,7 +47,7 @@ static int take_lock(int lock, enum app_dir_use use, bool *ret_looked)
     static const struct timespec turn = {.tv_nsec = TURN_MS * 1000000L};
 
     *ret_looked = false;
-    if (use == APP_DIR_LOOK)
+    if (use != APP_DIR_ENGINE)
         return flock(lock, LOCK_SH | LOCK_NB) < 0 ? errno : 0;
     for (int waited = 0; flock(lock, LOCK_EX | LOCK_NB) < 0; waited += TURN_MS) {
         if (errno != EWOULDBLOCK)
@@ -64,15 +64,16 @@ static int take_lock(int lock, enum app_dir_use use, bool *ret_looked)
 int app_dir_open(const char *data_dir, enum app_dir_use use, struct app_dir *ret, struct err *err)
 {
     bool engine = use == APP_DIR_ENGINE;
+    bool makes = use != APP_DIR_LOOK;
     struct app_dir dir = {.lock = -1};
     char path[4160];
     bool looked;
     int code;
 
-    if (engine && (code = app_dir_make(data_dir, err)) != 0)
+    if (makes && (code = app_dir_make(data_dir, err)) != 0)
         return code;
     snprintf(path, sizeof path, "%s/lock", data_dir);
-    dir.lock = open(path, O_RDWR | O_CLOEXEC | (engine ? O_CREAT : 0), 0600);
+    dir.lock = open(path, O_RDWR | O_CLOEXEC | (makes ? O_CREAT : 0), 0600);
     if (dir.lock < 0)
         return err_system(err, errno, "open %s", path);
     if ((code = take_lock(dir.lock, use, &looked)) != 0) {

@@ -21,6 +21,10 @@ static const struct command commands[] = {
      2, command_transactions},
     {"forward", "--now", "forward what is queued, whatever FORWARD_WINDOW says", 0,
      command_forward},
+    {"key", "create|list|revoke [ID]",
+     "API keys: create --scope write|read|admin [--product P]... [--origin O]... [--expires 90d] "
+     "[--name TEXT], list [--json], revoke ID",
+     2, command_key},
     {"migrate", "[--status]", "schema migrations of the store", 0, command_migrate},
     {"verify", "[DIR]", "offline check of the queue on disk", 1, command_verify},
     {"config", "[--markdown]", "every option: value, source, help", 0, command_config},
@@ -93,6 +97,22 @@ static bool take_value(struct cli *cli, const char *flag, const char **ret)
     return true;
 }
 
+/* Takes every "--name value"; a comma between them. */
+static bool take_values(struct cli *cli, const char *flag, struct buf *ret)
+{
+    for (;;) {
+        const char *value = NULL;
+
+        if (!take_value(cli, flag, &value))
+            return false;
+        if (value == NULL)
+            return true;
+        if (ret->len > 0)
+            buf_append_char(ret, ',');
+        buf_append_text(ret, value);
+    }
+}
+
 static bool take_switch(struct cli *cli, const char *flag)
 {
     for (int i = 1; i < cli->argc; i++) {
@@ -116,9 +136,16 @@ static int take_own_flags(struct cli *cli, const struct command *command)
                take_value(cli, "--limit", &cli->limit) && take_value(cli, "--after", &cli->after);
         cli->all = take_switch(cli, "--all");
     }
+    if (command->run == command_key)
+        good = take_value(cli, "--scope", &cli->scope) &&
+               take_value(cli, "--expires", &cli->expires) &&
+               take_value(cli, "--name", &cli->key_name) &&
+               take_values(cli, "--product", &cli->products) &&
+               take_values(cli, "--origin", &cli->origins);
     if (command->run == command_migrate && take_switch(cli, "--status"))
         cli->status = "";
-    if (command->run == command_status || command->run == command_transactions)
+    if (command->run == command_status || command->run == command_transactions ||
+        command->run == command_key)
         cli->json = take_switch(cli, "--json");
     if (command->run == command_forward)
         cli->now = take_switch(cli, "--now");
@@ -145,6 +172,8 @@ static int run(struct cli *cli, const struct command *command, char *const *envi
     else
         code = command->run(cli);
     config_free(&cli->config);
+    buf_free(&cli->products);
+    buf_free(&cli->origins);
     return code;
 }
 

@@ -35,7 +35,9 @@ static int explain(long status, struct buf *body, struct err *err)
 {
     struct json_parser *parser = json_parser_open();
     const struct json_node *tape;
-    int code = status == 404   ? ERR_NOT_FOUND
+    int code = status == 401   ? ERR_DENIED
+               : status == 403 ? ERR_DENIED
+               : status == 404 ? ERR_NOT_FOUND
                : status == 409 ? ERR_CONFLICT
                : status == 503 ? ERR_UNAVAILABLE
                                : ERR_INVALID;
@@ -50,24 +52,24 @@ static int explain(long status, struct buf *body, struct err *err)
     return code;
 }
 
-int cli_fetch(const char *method, const char *address, const char *path, const char *token,
-              const char *certificate, struct buf *out, struct err *err)
+int cli_fetch(const struct cli_request *asked, struct buf *out, struct err *err)
 {
     struct fetch *handle = fetch_open();
     struct fetch_request request = {
-        .method = method,
+        .method = asked->method,
+        .body = asked->body,
         .timeout_ms = TIMEOUT_MS,
         .max_bytes = MOST_BYTES,
-        .pinned = *certificate != '\0' ? certificate : NULL,
+        .pinned = *asked->certificate != '\0' ? asked->certificate : NULL,
     };
-    const char *headers[] = {NULL, NULL};
+    const char *headers[] = {NULL, "Content-Type: application/json", NULL};
     struct buf line = {0};
     long status = 0;
     char url[512];
     int code;
 
-    url_of(address, path, url, sizeof url);
-    buf_printf(&line, "Authorization: Bearer %s", token);
+    url_of(asked->address, asked->path, url, sizeof url);
+    buf_printf(&line, "Authorization: Bearer %s", asked->key);
     headers[0] = line.data;
     request.url = url;
     request.headers = headers;

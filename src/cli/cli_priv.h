@@ -20,7 +20,9 @@ struct cli {
     char **argv;
     /* Flags that are a command's own. */
     const char *urn, *ttl, *status, *limit, *after;
-    const char *lacking; /* the flag whose value is missing */
+    const char *scope, *expires, *key_name;
+    struct buf products, origins; /* comma-separated */
+    const char *lacking;          /* the flag whose value is missing */
     bool json, markdown, all, now;
 };
 
@@ -44,6 +46,7 @@ int command_serve(struct cli *cli);
 int command_token(struct cli *cli);
 int command_status(struct cli *cli);
 int command_transactions(struct cli *cli);
+int command_key(struct cli *cli);
 int command_forward(struct cli *cli);
 int command_migrate(struct cli *cli);
 int command_verify(struct cli *cli);
@@ -53,11 +56,15 @@ int command_config(struct cli *cli);
 struct source {
     struct cli *cli;
     bool online;
+    bool has_keys; /* `keys` is what is open, not `offline` */
     struct app_offline offline;
+    struct app_keys keys;
     char address[128];
-    struct buf token;
+    char key[AUTH_KEY_SIZE]; /* the operator's */
 };
 MUST_CHECK int source_open(struct cli *cli, struct source *ret, struct err *err);
+/* For what follows `source_key_` alone. `make`: the directory too, if it is not there. */
+MUST_CHECK int source_open_keys(struct cli *cli, bool make, struct source *ret, struct err *err);
 void source_close(struct source *source);
 MUST_CHECK int source_status(struct source *source, struct buf *out, struct err *err);
 MUST_CHECK int source_list(struct source *source, struct buf *out, struct err *err);
@@ -66,19 +73,29 @@ MUST_CHECK int source_retry(struct source *source, const char *id, struct buf *o
                             struct err *err);
 MUST_CHECK int source_discard(struct source *source, const char *id, struct buf *out,
                               struct err *err);
+MUST_CHECK int source_key_create(struct source *source, struct slice request, struct buf *out,
+                                 struct err *err);
+MUST_CHECK int source_key_list(struct source *source, struct buf *out, struct err *err);
+MUST_CHECK int source_key_revoke(struct source *source, const char *id, struct err *err);
 /* ERR_UNAVAILABLE if no engine runs. */
 MUST_CHECK int source_forward(struct source *source, struct buf *out, struct err *err);
 
-/* cli_fetch.c: one request to the engine at `address` ("https://" before it: over TLS, where
- * the PEM file `certificate` alone is trusted unless it is ""). Anything but a 2xx is an error
- * with the answer's `detail` as words. */
-MUST_CHECK int cli_fetch(const char *method, const char *address, const char *path,
-                         const char *token, const char *certificate, struct buf *out,
-                         struct err *err);
+/* cli_fetch.c: one request to the engine at `address`. Anything but a 2xx is an error with the
+ * answer's `detail` as words. */
+struct cli_request {
+    const char *method, *path;
+    const char *address;     /* "https://" before it: over TLS */
+    const char *certificate; /* a PEM file: over TLS it alone is trusted; "": none */
+    const char *key;
+    struct slice body; /* JSON; at == NULL: none */
+};
+MUST_CHECK int cli_fetch(const struct cli_request *asked, struct buf *out, struct err *err);
 
 /* cli_show.c: JSON for people, to stdout. */
 void show_json(const struct buf *json);   /* as it is, and a newline */
 void show_fields(const struct buf *json); /* name: value, a line each */
+/* Appends the text of a member of the object; nothing if there is none. */
+void show_member(const struct buf *json, const char *name, struct buf *out);
 void show_table(const struct buf *json, const char *list, const char *const *columns);
 
 #endif

@@ -26,9 +26,19 @@ static void put_text(struct slice text)
     }
 }
 
-static void put_value(const struct json_node *node)
+/* Of an array, what is in it. */
+static void put_value(const struct json_node *tape, const struct json_node *node)
 {
-    put_text(node->type == JSON_NULL ? SLICE("-") : json_text(node));
+    if (node->type != JSON_ARRAY) {
+        put_text(node->type == JSON_NULL ? SLICE("-") : json_text(node));
+        return;
+    }
+    for (const struct json_node *child = node + 1; child < tape + node->next;
+         child = tape + child->next) {
+        if (child > node + 1)
+            putchar(',');
+        put_value(tape, child);
+    }
 }
 
 /* Prints what `tape[at]` holds under a prefix; returns the index behind it. */
@@ -39,7 +49,7 @@ static uint32_t put_fields(const struct json_node *tape, uint32_t at, const char
 
     if (node->type != JSON_OBJECT && node->type != JSON_ARRAY) {
         printf("%s: ", prefix);
-        put_value(node);
+        put_value(tape, node);
         putchar('\n');
         return node->next;
     }
@@ -87,7 +97,7 @@ static void put_table(const struct json_node *tape, const char *list, const char
             if (i > 0)
                 putchar('\t');
             if (value != NULL)
-                put_value(value);
+                put_value(tape, value);
         }
         putchar('\n');
         row = tape[row].next;
@@ -120,4 +130,20 @@ void show_fields(const struct buf *json)
 void show_table(const struct buf *json, const char *list, const char *const *columns)
 {
     show(json, list, columns);
+}
+
+void show_member(const struct buf *json, const char *name, struct buf *out)
+{
+    struct json_parser *parser = json_parser_open();
+    const struct json_node *tape, *value = NULL;
+    struct buf padded = {0};
+
+    buf_append_slice(&padded, buf_slice(json));
+    buf_reserve(&padded, JSON_PADDING);
+    if (json_parse(parser, buf_slice(&padded), &tape, NULL) == 0 && tape[0].type == JSON_OBJECT)
+        value = member(tape, 0, name);
+    if (value != NULL)
+        buf_append_slice(out, json_text(value));
+    buf_free(&padded);
+    json_parser_close(parser);
 }

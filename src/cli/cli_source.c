@@ -1,6 +1,6 @@
 /*
  * Where a command's answer comes from: the engine that holds the data directory's lock, asked
- * over HTTP with a token of the development issuer; or the directory itself.
+ * over HTTP with the operator key that it left there; or the directory itself.
  */
 #include "cli/cli_priv.h"
 
@@ -13,23 +13,21 @@
 #include <time.h>
 
 enum {
-    TOKEN_TTL_S = 60,
     STARTING_MS = 10000, /* how long to wait for an engine that has not said its address yet */
     TURN_MS = 20,
 };
 
-static int make_token(struct source *source, struct err *err)
+static int open_here(struct source *source, bool make, struct err *err)
 {
-    struct auth_issuer *issuer;
-    int code = auth_issuer_open(source->cli->config.data_dir, &issuer, err);
+    const struct config *config = &source->cli->config;
 
-    if (code != 0)
-        return code;
-    code = auth_issuer_sign(issuer, "urn:pennlabs:command-line", clock_wall_us(), TOKEN_TTL_S,
-                            &source->token, err);
-    buf_append_char(&source->token, '\0');
-    auth_issuer_close(issuer);
-    return code;
+    return source->has_keys ? app_keys_open(config, make, &source->keys, err)
+                            : app_offline_open(config, &source->offline, err);
+}
+
+static const char *addresses_of(const struct source *source)
+{
+    return source->has_keys ? source->keys.dir.addresses : source->offline.dir.addresses;
 }
 
 /* The first one without TLS, which asks nothing of the certificate; else the first. */
@@ -47,45 +45,71 @@ static void choose_address(const char *list, char *out, size_t size)
     snprintf(out, size, "%.*s", (int)strcspn(chosen, ","), chosen);
 }
 
-int source_open(struct cli *cli, struct source *ret, struct err *err)
+static int open_either(struct source *source, bool make, struct err *err)
 {
     static const struct timespec turn = {.tv_nsec = TURN_MS * 1000000L};
-    struct source source = {.cli = cli};
-    int code = app_offline_open(&cli->config, &source.offline, err);
+    const char *data_dir = source->cli->config.data_dir;
+    int code = open_here(source, make, err);
 
     for (int waited = 0;
-         code == ERR_BUSY && source.offline.dir.addresses[0] == '\0' && waited < STARTING_MS;
+         code == ERR_BUSY && addresses_of(source)[0] == '\0' && waited < STARTING_MS;
          waited += TURN_MS) {
         nanosleep(&turn, NULL);
-        code = app_offline_open(&cli->config, &source.offline, err);
+        code = open_here(source, make, err);
     }
-    if (code == ERR_BUSY) {
-        source.online = true;
-        choose_address(source.offline.dir.addresses, source.address, sizeof source.address);
-        if (source.address[0] == '\0')
-            return err_set(err, ERR_BUSY, "the engine on %s is still starting: try again",
-                           cli->config.data_dir);
-        code = make_token(&source, err);
-    }
+    if (code != ERR_BUSY)
+        return code;
+    source->online = true;
+    choose_address(addresses_of(source), source->address, sizeof source->address);
+    if (source->address[0] == '\0')
+        return err_set(err, ERR_BUSY, "the engine on %s is still starting: try again", data_dir);
+    return auth_operator_key(data_dir, source->key, err);
+}
+
+int source_open(struct cli *cli, struct source *ret, struct err *err)
+{
+    struct source source = {.cli = cli};
+    int code = open_either(&source, false, err);
+
     if (code == 0)
         *ret = source;
-    else
-        buf_free(&source.token);
+    return code;
+}
+
+int source_open_keys(struct cli *cli, bool make, struct source *ret, struct err *err)
+{
+    struct source source = {.cli = cli, .has_keys = true};
+    int code = open_either(&source, make, err);
+
+    if (code == 0)
+        *ret = source;
     return code;
 }
 
 void source_close(struct source *source)
 {
-    if (!source->online)
+    if (!source->online && source->has_keys)
+        app_keys_close(&source->keys);
+    else if (!source->online)
         app_offline_close(&source->offline);
-    buf_free(&source->token);
+}
+
+static int ask(struct source *source, const char *method, const char *path, struct slice body,
+               struct buf *out, struct err *err)
+{
+    return cli_fetch(&(struct cli_request){.method = method,
+                                           .path = path,
+                                           .address = source->address,
+                                           .certificate = source->cli->config.tls_cert,
+                                           .key = source->key,
+                                           .body = body},
+                     out, err);
 }
 
 static int get(struct source *source, const char *method, const char *path, struct buf *out,
                struct err *err)
 {
-    return cli_fetch(method, source->address, path, source->token.data,
-                     source->cli->config.tls_cert, out, err);
+    return ask(source, method, path, (struct slice){NULL, 0}, out, err);
 }
 
 int source_status(struct source *source, struct buf *out, struct err *err)
@@ -174,4 +198,46 @@ int source_forward(struct source *source, struct buf *out, struct err *err)
         return err_set(err, ERR_UNAVAILABLE, "no engine runs on %s, so nothing is forwarded",
                        source->cli->config.data_dir);
     return get(source, "POST", "/v1/forward", out, err);
+}
+
+int source_key_create(struct source *source, struct slice request, struct buf *out, struct err *err)
+{
+    char id[AUTH_KEY_ID_SIZE];
+    int code;
+
+    if (source->online)
+        return ask(source, "POST", "/v1/keys", request, out, err);
+    code = auth_keyring_create(source->keys.ring, request, clock_wall_us(), id, out, err);
+    if (code == 0)
+        cli_audit("key-create", id);
+    return code;
+}
+
+int source_key_list(struct source *source, struct buf *out, struct err *err)
+{
+    if (source->online)
+        return get(source, "GET", "/v1/keys", out, err);
+    auth_keyring_list(source->keys.ring, out);
+    return 0;
+}
+
+int source_key_revoke(struct source *source, const char *id, struct err *err)
+{
+    struct buf nothing = {0};
+    char path[64];
+    int code;
+
+    if (strlen(id) != AUTH_KEY_ID_SIZE - 1 ||
+        strspn(id, "0123456789abcdefghijklmnopqrstuvwxyz") != strlen(id))
+        return err_set(err, ERR_NOT_FOUND, "\"%s\" is no id of a key", id);
+    if (source->online) {
+        snprintf(path, sizeof path, "/v1/keys/%s", id);
+        code = get(source, "DELETE", path, &nothing, err);
+        buf_free(&nothing);
+        return code;
+    }
+    code = auth_keyring_revoke(source->keys.ring, slice_of(id), err);
+    if (code == 0)
+        cli_audit("key-revoke", id);
+    return code;
 }
