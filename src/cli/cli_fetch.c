@@ -35,12 +35,12 @@ static int explain(long status, struct buf *body, struct err *err)
 {
     struct json_parser *parser = json_parser_open();
     const struct json_node *tape;
-    int code = status == 401   ? ERR_DENIED
-               : status == 403 ? ERR_DENIED
-               : status == 404 ? ERR_NOT_FOUND
-               : status == 409 ? ERR_CONFLICT
-               : status == 503 ? ERR_UNAVAILABLE
-                               : ERR_INVALID;
+    int code = status == 400                    ? ERR_INVALID
+               : status == 401 || status == 403 ? ERR_DENIED
+               : status == 404                  ? ERR_NOT_FOUND
+               : status == 409                  ? ERR_CONFLICT
+               : status == 503                  ? ERR_UNAVAILABLE
+                                                : ERR_IO;
 
     buf_reserve(body, JSON_PADDING);
     if (json_parse(parser, buf_slice(body), &tape, NULL) == 0 && tape[0].type == JSON_OBJECT &&

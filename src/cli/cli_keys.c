@@ -30,7 +30,7 @@ static void write_list(struct buf *out, const char *name, const struct buf *list
     const char *end = at + list->len;
 
     buf_printf(out, ",\"%s\":[", name);
-    while (at < end) {
+    while (list->len > 0 && at <= end) {
         const char *comma = memchr(at, ',', (size_t)(end - at));
         struct slice part = {at, (size_t)((comma != NULL ? comma : end) - at)};
 

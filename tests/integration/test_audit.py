@@ -295,4 +295,4 @@ def test_commands_to_a_running_engine_are_in_its_log(engines):
     done = engine.command("transactions", "discard", identity)
     assert done.stderr == ""
     (line,) = audited(engine, "discard")
-    assert (line["who"], line["target"]) == ("urn:pennlabs:command-line", identity)
+    assert (line["who"], line["target"]) == ("operator", identity)
