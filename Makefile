@@ -50,4 +50,4 @@ setup:
 	@scripts/setup test
 
 clean:
-	rm -rf build build-* .venv .pytest_cache
+	rm -rf build build-* .venv .venv-client .pytest_cache

@@ -11,7 +11,7 @@ sources() {
             if [ -f "$file" ]; then echo "$file"; fi
         done
     else
-        find . -type f -not -path './build*' -not -path './.venv/*' -not -path './data/*' \
+        find . -type f -not -path './build*' -not -path './.venv*/*' -not -path './data/*' \
             -not -path './.git/*' -not -name '*.pyc' | sed 's|^\./||'
     fi
 }

@@ -20,7 +20,7 @@ RULES = [
     (re.compile("|".join(map(re.escape, MIRRORS))), "a package mirror's name"),
 ]
 
-LEFT_BY_BUILDS = re.compile(r"^(?:build[^/]*|data|\.git|\.venv)/|(?:^|/)__pycache__/|\.pyc$")
+LEFT_BY_BUILDS = re.compile(r"^(?:build[^/]*|data|\.git|\.venv[^/]*)/|(?:^|/)__pycache__/|\.pyc$")
 
 
 def project_files(root):

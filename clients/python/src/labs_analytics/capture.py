@@ -1,0 +1,105 @@
+"""The arguments of a call become a transaction that nobody else can change.
+
+This runs on the caller's path. What is copied is only what can change later: the list, the dicts
+in it and values of odd types become a tuple of pairs of immutable things; texts and numbers are
+immutable and only referred to. Nothing is encoded here.
+
+What can be seen at no cost to be no transaction is Invalid; all other rules (lengths, counts,
+which products there are) are the engine's, whose refusal names the field.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time
+from decimal import Decimal
+from time import time as now
+from typing import Any, List, Optional, Tuple
+from uuid import UUID
+
+from labs_analytics.types import Data, Point, ProductLike, Timestamp, Transaction, Value
+
+# About what an entry and a datapoint take in memory beside their characters.
+TRANSACTION_BYTES = 400
+POINT_BYTES = 150
+
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+
+
+class Invalid(ValueError):
+    """The arguments are no transaction; the message says which and why."""
+
+
+def capture(
+    identity: str,
+    data: Data,
+    product: Optional[ProductLike],  # None is invalid
+    pennkey: Optional[str],
+    timestamp: Optional[Timestamp],
+) -> Tuple[Transaction, int]:
+    """The transaction, and about how many bytes of memory it takes."""
+    size = TRANSACTION_BYTES
+    points: List[Point] = []
+    try:
+        for point in data:
+            key = point["key"]
+            value = point["value"]
+            kind = type(value)
+            if kind is str:
+                size += len(value)
+            elif kind not in _PLAIN:
+                value = plain(value)
+                if type(value) is str:
+                    size += len(value)
+            if type(key) is not str:
+                key = text(key)
+            size += len(key) + POINT_BYTES
+            points.append((key, value))
+    except Invalid as fault:
+        raise Invalid(f"data[{len(points)}]: {fault}") from None
+    except KeyError as fault:
+        raise Invalid(f"data[{len(points)}].{fault.args[0]}: is missing") from None
+    except Exception as fault:
+        raise Invalid(f"data[{len(points)}]: {fault!r}") from fault
+    if not points:
+        raise Invalid("data: is empty")
+    if timestamp is None:
+        timestamp = now()
+    elif isinstance(timestamp, datetime):
+        timestamp = _seconds(timestamp)
+    elif not isinstance(timestamp, (int, float, str)):
+        raise Invalid("timestamp: is no number, text or datetime")
+    if not isinstance(product, (int, str)):
+        raise Invalid("product: is no number or name")
+    if pennkey is not None and type(pennkey) is not str:
+        pennkey = text(pennkey)
+    return Transaction(identity, product, pennkey, timestamp, tuple(points)), size
+
+
+def _seconds(instant: datetime) -> float:
+    try:
+        return instant.timestamp()
+    except (OverflowError, ValueError, OSError) as fault:
+        raise Invalid(f"timestamp: {fault}") from None
+
+
+def text(value: Any) -> str:
+    """A text as a plain one. A member of an enumeration of texts is its value here."""
+    if not isinstance(value, str):
+        raise Invalid(f"{type(value).__name__} is no text")
+    return str.__str__(value)
+
+
+def plain(value: Any) -> Value:
+    """The value as one that JSON has. Subclasses lose what they add, decimals, UUIDs and dates
+    become their text; lists and dicts are no values."""
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, (datetime, date, time)):
+        return value.isoformat()
+    if isinstance(value, (Decimal, UUID)):
+        return str(value)
+    raise Invalid(f"{type(value).__name__} is no text, number, boolean or None")

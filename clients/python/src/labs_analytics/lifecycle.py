@@ -1,0 +1,67 @@
+"""What happens to the workers of this process when it forks and when it ends.
+
+A forked child forgets its parent's workers; the first transaction of each client makes a new one.
+(uWSGI forks without telling Python: clients therefore also look at the process number.)
+
+A process that ends sends what is queued, within each client's exit_timeout. Most ends are
+atexit's; children of multiprocessing and Celery leave without it and tell those who asked them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from typing import Any, Set
+
+from labs_analytics.worker import Worker
+
+_workers: Set[Worker] = set()
+_hooked_in = 0  # the process that has the hooks
+
+
+def enroll(worker: Worker) -> None:
+    """It has a transaction: its process must not end without it."""
+    _workers.add(worker)
+    _hook()
+
+
+def dismiss(worker: Worker) -> None:
+    """It is closed."""
+    _workers.discard(worker)
+
+
+def end_all(*_: Any, **__: Any) -> None:
+    """Closes all workers of this process at once, not one after the other."""
+    mine = [worker for worker in list(_workers) if worker.pid == os.getpid()]
+    _workers.clear()
+    for worker in mine:
+        worker.end(worker.exit_timeout)
+    for worker in mine:
+        worker.join()
+
+
+def _hook() -> None:
+    global _hooked_in
+    if _hooked_in == os.getpid():
+        return
+    first = _hooked_in == 0
+    _hooked_in = os.getpid()
+    if first:  # a child inherits this one
+        atexit.register(end_all)
+    multiprocessing = sys.modules.get("multiprocessing.util")
+    if multiprocessing is not None:
+        multiprocessing.Finalize(None, end_all, exitpriority=100)
+    celery = sys.modules.get("celery.signals")
+    if celery is not None:
+        celery.worker_process_shutdown.connect(end_all, weak=False)
+
+
+def _after_fork() -> None:
+    for worker in list(_workers):
+        worker.forget()
+    _workers.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

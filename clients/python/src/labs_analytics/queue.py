@@ -1,0 +1,206 @@
+"""What callers have submitted and the background thread has not yet settled, within bounds.
+
+A caller appends under a lock that is never held over anything slow, and wakes the thread at most
+twice a batch: when there is a first transaction, and when the batch is full. What the thread has
+taken stays counted until it is settled: answered, on disk, or given up. So the bounds are on all
+that is in memory.
+
+The lock is reentrant: a signal handler or a finalizer that records something may interrupt a
+call of the same thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from time import monotonic
+from typing import Deque, List, NamedTuple, Optional, Tuple
+
+from labs_analytics.types import Transaction
+
+NEVER = 1 << 62
+# Longer ones overflow the clock of the platform.
+LONGEST_SLEEP_S = 3600.0
+
+
+class Taken(NamedTuple):
+    """What the thread has taken and must settle."""
+
+    transactions: List[Transaction]
+    size: int
+
+
+class BoundedQueue:
+    """`most`, `most_bytes`: the bounds on what is not settled."""
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self._most = most
+        self._most_bytes = most_bytes
+        self._lock = threading.RLock()
+        self._work = threading.Condition(self._lock)  # for the thread
+        self._room = threading.Condition(self._lock)  # for callers who wait for room
+        self._calm = threading.Condition(self._lock)  # for callers who flush
+        self._items: Deque[Tuple[Transaction, int]] = deque()
+        self._items_bytes = 0
+        self._wake_at = NEVER  # transactions or
+        self._wake_at_bytes = NEVER  # bytes that end the thread's sleep
+        self._blocked = 0
+        self._flush_to = 0
+        self._nudged = False
+        self._closed = False
+        self.held = 0  # not settled
+        self.held_bytes = 0
+        self.submitted = 0
+        self.settled = 0
+
+    # -- for callers
+
+    def put(self, transaction: Transaction, size: int, patience: float = 0.0) -> bool:
+        """False: no room, not within `patience` seconds either; or closed."""
+        with self._lock:
+            if (
+                self.held >= self._most or self.held_bytes + size > self._most_bytes or self._closed
+            ) and not self._wait_for_room(size, patience):
+                return False
+            self._items.append((transaction, size))
+            self._items_bytes += size
+            self.held += 1
+            self.held_bytes += size
+            self.submitted += 1
+            if len(self._items) >= self._wake_at or self._items_bytes >= self._wake_at_bytes:
+                self._wake_at = self._wake_at_bytes = NEVER
+                self._work.notify()
+            return True
+
+    def _wait_for_room(self, size: int, patience: float) -> bool:
+        deadline = monotonic() + patience
+        while not self._closed:
+            # A transaction larger than the bound still fits into an empty queue.
+            if self.held == 0 or (
+                self.held < self._most and self.held_bytes + size <= self._most_bytes
+            ):
+                return True
+            remaining = deadline - monotonic()
+            if remaining <= 0:
+                return False
+            self._blocked += 1
+            try:
+                self._room.wait(remaining)
+            finally:
+                self._blocked -= 1
+        return False
+
+    def flush(self, timeout: float) -> bool:
+        """Waits until all that was submitted before is settled. The thread then waits neither
+        for a fuller batch nor for the end of a pause."""
+        deadline = monotonic() + timeout
+        with self._lock:
+            target = self.submitted
+            if self.settled >= target:
+                return True
+            self._flush_to = max(self._flush_to, target)
+            self._nudge()
+            while self.settled < target:
+                remaining = deadline - monotonic()
+                if remaining <= 0:
+                    return False
+                self._calm.wait(remaining)
+            return True
+
+    def close(self) -> None:
+        """From now on nothing is taken in; what is there is handed out without delay."""
+        with self._lock:
+            self._closed = True
+            self._flush_to = NEVER
+            self._room.notify_all()
+            self._nudge()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def _nudge(self) -> None:
+        self._nudged = True
+        self._work.notify()
+
+    # -- for the thread
+
+    def take(
+        self, most: int, most_bytes: int, linger: float, until: Optional[float] = None
+    ) -> Optional[Taken]:
+        """The next batch. Waits for a first transaction until `until` (a monotonic time; None:
+        for ever), and then at most `linger` seconds for the batch to be full. None: there is
+        none, or the queue has been closed and is empty, or somebody flushes."""
+        with self._lock:
+            while not self._items:
+                if self._closed or self._nudged or not self._sleep(1, NEVER, until):
+                    return None
+            end = monotonic() + linger
+            if until is not None and until < end:
+                end = until
+            while (
+                len(self._items) < most
+                and self._items_bytes < most_bytes
+                and self.settled >= self._flush_to
+            ):
+                if not self._sleep(most, most_bytes, end):
+                    break
+            return self._pop(most, most_bytes)
+
+    def _sleep(self, wake_at: int, wake_at_bytes: int, until: Optional[float]) -> bool:
+        """False: it is `until`."""
+        remaining = None if until is None else until - monotonic()
+        if remaining is not None and remaining <= 0:
+            return False
+        self._wake_at, self._wake_at_bytes = wake_at, wake_at_bytes
+        try:
+            self._work.wait(None if remaining is None else min(remaining, LONGEST_SLEEP_S))
+        finally:
+            self._wake_at = self._wake_at_bytes = NEVER
+        return True
+
+    def _pop(self, most: int, most_bytes: int) -> Taken:
+        taken: List[Transaction] = []
+        size = 0
+        while self._items and len(taken) < most and (not taken or size < most_bytes):
+            transaction, bytes_of_it = self._items.popleft()
+            taken.append(transaction)
+            size += bytes_of_it
+        self._items_bytes -= size
+        return Taken(taken, size)
+
+    def pause(self, until: float) -> None:
+        """Sleeps until then (a monotonic time), or until somebody flushes or closes."""
+        with self._lock:
+            while not self._nudged and self._sleep(NEVER, NEVER, until):
+                pass
+
+    def nudged(self) -> bool:
+        """Whether somebody has asked for haste since the last call."""
+        with self._lock:
+            nudged, self._nudged = self._nudged, False
+            return nudged
+
+    def settle(self, count: int, size: int) -> None:
+        with self._lock:
+            self.settled += count
+            self.held -= count
+            self.held_bytes -= size
+            self._calm.notify_all()
+            if self._blocked:
+                self._room.notify_all()
+
+    def take_all(self) -> List[Transaction]:
+        with self._lock:
+            taken = [transaction for transaction, _ in self._items]
+            self._items.clear()
+            self._items_bytes = 0
+            return taken
+
+    def settle_all(self) -> None:
+        with self._lock:
+            self.settle(self.held, self.held_bytes)
+
+    def forget(self) -> None:
+        """Without the lock: in a forked child it may be held by a thread that is not there."""
+        self._items.clear()

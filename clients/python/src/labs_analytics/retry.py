@@ -1,0 +1,79 @@
+"""What an answer of the engine means for the batch, and how long to wait before the next try.
+
+Pure functions of what they are given; nothing here waits or sends.
+"""
+
+from __future__ import annotations
+
+import random
+from datetime import timezone
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import Callable, Optional
+
+# A server that asks for more patience is asked again after this all the same.
+LONGEST_WAIT_S = 600.0
+
+
+class Verdict(Enum):
+    READ = "the answer says what became of each transaction"
+    SPLIT = "the batch is too much, or one in it spoils it: send its halves"
+    RENEW = "the token is not good: send again with another one"
+    RETRY = "send it again later"
+    REFUSE = "sending it again would change nothing"
+
+
+def judge(status: int) -> Verdict:
+    """The verdict on a batch by the HTTP status. What is no 4xx and not the answer that was
+    asked for (a redirection, a page of somebody else's) refuses nothing: it is tried again."""
+    if status == 202:
+        return Verdict.READ
+    if status in (400, 413):
+        return Verdict.SPLIT
+    if status == 401:
+        return Verdict.RENEW
+    if status in (408, 425, 429):
+        return Verdict.RETRY
+    if 400 <= status < 500:
+        return Verdict.REFUSE
+    return Verdict.RETRY
+
+
+def retry_after(header: Optional[str], now: float) -> Optional[float]:
+    """The seconds that a Retry-After asks for, given the Unix time; None: it asks for none that
+    can be understood. At most LONGEST_WAIT_S."""
+    if header is None:
+        return None
+    header = header.strip()
+    # Digits of other scripts and numbers of thousands of digits are no delay-seconds.
+    if header.isascii() and header.isdigit() and len(header) < 10:
+        return min(float(header), LONGEST_WAIT_S)
+    try:
+        instant = parsedate_to_datetime(header)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+    if instant.tzinfo is None:
+        instant = instant.replace(tzinfo=timezone.utc)
+    return min(max(0.0, instant.timestamp() - now), LONGEST_WAIT_S)
+
+
+class Backoff:
+    """Delays that double from `least` to `most` seconds, each less up to half of it by chance,
+    so that processes that failed together do not return together."""
+
+    def __init__(
+        self, least: float, most: float, chance: Callable[[], float] = random.random
+    ) -> None:
+        self._least = least
+        self._most = most
+        self._chance = chance
+        self._failures = 0
+
+    def next(self) -> float:
+        # 2**60 is beyond any bound; a larger power would one day overflow the float.
+        longest = min(self._most, self._least * 2.0 ** min(self._failures, 60))
+        self._failures += 1
+        return longest * (1.0 - self._chance() / 2.0)
+
+    def reset(self) -> None:
+        self._failures = 0

@@ -1,0 +1,131 @@
+"""One batch goes to the engine, until each transaction in it is settled or the try has failed.
+
+Settled is what the engine has acknowledged and what it has refused for good. What it says about
+the batch as a whole is judged in `retry`; a batch that is too much for it goes in halves. When a
+try fails, what is not settled is handed back, to be sent again as it is: ids make that safe.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from http.client import HTTPException
+from typing import Any, List, NamedTuple, Optional
+
+from labs_analytics.encode import body_of
+from labs_analytics.options import Options
+from labs_analytics.retry import Verdict, judge, retry_after
+from labs_analytics.tally import Tally
+from labs_analytics.transport import Answer, Connection
+
+PATH = "/v1/transactions"
+
+
+class Again(NamedTuple):
+    """The try has failed."""
+
+    rest: List[bytes]  # what is not settled
+    reason: str
+    after: Optional[float]  # seconds, if the engine said when
+
+
+class _Failed(Exception):
+    def __init__(self, reason: str, after: Optional[float] = None) -> None:
+        self.reason = reason
+        self.after = after
+
+
+class Sender:
+    def __init__(self, options: Options, tally: Tally) -> None:
+        self._options = options
+        self._tally = tally
+        self._connection = Connection(options.address, options.timeout, options.ssl_context)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def send(self, lines: List[bytes]) -> Optional[Again]:
+        """None: all are settled."""
+        parts = [lines]
+        while parts:
+            part = parts[-1]
+            try:
+                answer = self._post(body_of(part))
+                verdict = judge(answer.status)
+                if verdict is Verdict.READ:
+                    self._read(part, answer)
+                elif verdict is Verdict.SPLIT and len(part) > 1:
+                    middle = len(part) // 2
+                    parts[-1:] = [part[middle:], part[:middle]]
+                    continue
+                elif verdict in (Verdict.SPLIT, Verdict.REFUSE):
+                    words = _words_of(answer)
+                    self._tally.refuse([(line, words) for line in part])
+                else:
+                    raise _Failed(_words_of(answer), retry_after(answer.retry_after, time.time()))
+            except _Failed as fault:
+                rest = [line for one in reversed(parts) for line in one]
+                return Again(rest, fault.reason, fault.after)
+            parts.pop()
+        return None
+
+    def _post(self, body: bytes) -> Answer:
+        answer = self._post_once(body)
+        if judge(answer.status) is Verdict.RENEW:
+            invalidate = getattr(self._options.provider, "invalidate", None)
+            if invalidate is not None:
+                invalidate()
+                answer = self._post_once(body)
+        return answer
+
+    def _post_once(self, body: bytes) -> Answer:
+        try:
+            token = self._options.provider()
+        except Exception as fault:
+            raise _Failed(f"no token: {fault}") from None
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        self._tally.requests += 1
+        try:
+            return self._connection.post(PATH, body, headers)
+        except (OSError, HTTPException) as fault:
+            raise _Failed(str(fault) or type(fault).__name__) from None
+        except ValueError:
+            # Its words quote the header, and that is the token.
+            raise _Failed("the token cannot be sent in a header") from None
+
+    def _read(self, part: List[bytes], answer: Answer) -> None:
+        """The results of a 202, in the order of the batch."""
+        try:
+            results = json.loads(answer.body)["results"]
+            refusals = [_refusal(result) for result in results]
+        except (ValueError, KeyError, TypeError):
+            raise _Failed("an answer of 202 that is not the engine's") from None
+        if len(refusals) != len(part):
+            raise _Failed(f"{len(refusals)} results for {len(part)} transactions")
+        self._tally.accepted += refusals.count(None)
+        refused = [(line, why) for line, why in zip(part, refusals) if why is not None]
+        if refused:
+            self._tally.refuse(refused)
+
+
+def _refusal(result: Any) -> Optional[str]:
+    """None: accepted."""
+    if "error" not in result:
+        result["id"]  # or it is no result
+        return None
+    error = result["error"]
+    field = ".".join(str(step) for step in error.get("loc", [])[2:])
+    message = str(error.get("msg", "refused"))
+    return f"{field}: {message}" if field else message
+
+
+def _words_of(answer: Answer) -> str:
+    """For the log: the status, and the engine's own words for it."""
+    words = answer.reason
+    try:
+        detail = json.loads(answer.body)["detail"]
+        if isinstance(detail, str):
+            words = detail
+    except (ValueError, KeyError, TypeError):
+        pass
+    return f"{answer.status} {words[:200]}"

@@ -1,0 +1,188 @@
+"""Batches that could not be sent, on disk, for whoever sends next: this process or another.
+
+A batch is a file of one encoded transaction a line. It is written under another name, synced and
+renamed, so a file with the name of a batch is whole. Who wants to send one locks it (flock), and
+removes it once all in it is settled; a lock ends with its process, and a batch that was sent but
+not removed is sent again, to be stored once by its ids. So any number of processes may share a
+folder, and any of them may die at any time.
+
+    <spool_dir>/<16 hex of address and product>/<time>-<unique>-<number>-<size>.batch
+
+Clients with the same address and default product share what is in the folder: what one could not
+send, the other may, with its own token. Files are readable by their owner only: they name users.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from typing import Dict, List, Optional, Sequence, Set
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system
+    fcntl = None  # type: ignore[assignment]
+
+SUPPORTED = fcntl is not None
+# What a file takes on disk at least; counted so that many small files are bounded too.
+BLOCK = 4096
+# Writing a batch takes less than this, unless its process has died.
+LEFT_BEHIND_S = 3600.0
+
+_NAME = re.compile(r"^[0-9A-Za-z_-]+-(\d{1,18})\.batch$")
+
+
+class Claim:
+    """A batch that nobody else sends meanwhile."""
+
+    def __init__(self, path: str, descriptor: int, lines: List[bytes]) -> None:
+        self.lines = lines
+        self._path = path
+        self._descriptor = descriptor
+
+    def remove(self) -> None:
+        """All in it is settled."""
+        try:
+            os.unlink(self._path)
+        except OSError:
+            pass  # it will be sent again, and stored once all the same
+        self.release()
+
+    def release(self) -> None:
+        """For another try, by anybody."""
+        if self._descriptor >= 0:
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            finally:
+                self.abandon()
+
+    def abandon(self) -> None:
+        """For a forked child: the lock stays its parent's."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class Spool:
+    """`unique`: a text that no other process and no other spool of this one uses."""
+
+    def __init__(self, folder: str, address: str, product: str, most_bytes: int, unique: str):
+        digest = hashlib.sha256(f"{address}\0{product}".encode()).hexdigest()[:16]
+        self._folder = os.path.join(folder, digest)
+        self._most_bytes = most_bytes
+        self._unique = unique
+        self._made = 0
+        self._unreadable: Set[str] = set()
+
+    def put(self, lines: Sequence[bytes]) -> bool:
+        """False: there is no room within the bound, which processes that write at the same
+        moment may exceed by a batch each. Raises OSError: the disk cannot."""
+        content = b"".join(line + b"\n" for line in lines)
+        size = max(len(content), BLOCK)
+        os.makedirs(os.path.dirname(self._folder), mode=0o700, exist_ok=True)
+        os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        if self.size() + size > self._most_bytes:
+            return False
+        self._made += 1
+        name = f"{time.time_ns():020d}-{self._unique}-{self._made}-{size}.batch"
+        path = os.path.join(self._folder, name)
+        unfinished = path + ".unfinished"
+        try:
+            _write_synced(unfinished, content)
+            os.rename(unfinished, path)
+        except BaseException:
+            _unlink_quietly(unfinished)
+            raise
+        _sync_folder(self._folder)
+        return True
+
+    def tidy(self) -> None:
+        """Removes what processes that died while writing have left."""
+        try:
+            for entry in os.scandir(self._folder):
+                if entry.name.endswith(".unfinished"):
+                    if time.time() - entry.stat().st_mtime > LEFT_BEHIND_S:
+                        _unlink_quietly(entry.path)
+        except OSError:
+            pass
+
+    def size(self) -> int:
+        """Bytes of all batches of all processes, small ones counted as a block."""
+        return sum(self._batches().values())
+
+    def empty(self) -> bool:
+        return not self._batches()
+
+    def _batches(self) -> Dict[str, int]:
+        """{name: size}"""
+        try:
+            names = os.listdir(self._folder)
+        except FileNotFoundError:
+            return {}
+        found: Dict[str, int] = {}
+        for name in names:
+            match = _NAME.match(name)
+            if match and name not in self._unreadable:
+                found[name] = int(match[1])
+        return found
+
+    def claim(self) -> Optional[Claim]:
+        """The oldest batch that nobody else has claimed; None: there is none."""
+        for name in sorted(self._batches()):
+            claim = self._claim(name)
+            if claim is not None:
+                return claim
+        return None
+
+    def _claim(self, name: str) -> Optional[Claim]:
+        path = os.path.join(self._folder, name)
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            self._unreadable.add(name)
+            return None
+        claim = Claim(path, descriptor, [])
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            claim.abandon()  # somebody sends it
+            return None
+        try:
+            # Its sender may have removed it between our opening and our locking.
+            if os.fstat(descriptor).st_nlink == 0:
+                claim.release()
+                return None
+            with open(path, "rb") as file:
+                claim.lines = file.read().split(b"\n")[:-1]
+        except OSError:
+            self._unreadable.add(name)
+            claim.release()
+            return None
+        return claim
+
+
+def _write_synced(path: str, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _sync_folder(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unlink_quietly(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass

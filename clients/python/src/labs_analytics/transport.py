@@ -1,0 +1,154 @@
+"""One kept-alive connection to the engine: a request goes out, an answer comes back, in time.
+
+http.client is used as it is: it follows no redirection, so the token goes nowhere else, and looks
+at no proxy of the environment. Certificates are verified by ssl's default context. A connection
+that the server has closed meanwhile is replaced at once; every other fault is the caller's to
+repeat. Only one thread uses a connection.
+"""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import socket
+import ssl
+from time import monotonic
+from typing import Dict, List, NamedTuple, Optional
+from urllib.parse import urlsplit
+
+# Answers to 10,000 transactions have about 350 KB; more than this is not the engine.
+LONGEST_ANSWER = 8 * 1024 * 1024
+# Below this compressing saves no packet.
+LEAST_TO_COMPRESS = 1024
+
+_CLOSED_BY_SERVER = (
+    http.client.RemoteDisconnected,
+    http.client.CannotSendRequest,
+    BrokenPipeError,
+    ConnectionResetError,
+    ConnectionAbortedError,
+)
+
+
+class Answer(NamedTuple):
+    status: int
+    reason: str
+    retry_after: Optional[str]
+    body: bytes
+
+
+class Address(NamedTuple):
+    """Where requests go, read from a URL."""
+
+    secure: bool
+    host: str
+    port: int
+    path: str  # of the base; no slash at its end
+
+    @classmethod
+    def of(cls, url: str) -> Address:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{url!r} is no address like https://analytics.pennlabs.org")
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("the address must have no user, query or fragment")
+        secure = parts.scheme == "https"
+        port = parts.port if parts.port is not None else (443 if secure else 80)
+        return cls(secure, parts.hostname, port, parts.path.rstrip("/"))
+
+
+class Connection:
+    """`timeout`: seconds for connecting, and for all of a request and its answer together; name
+    resolution is the system's."""
+
+    def __init__(
+        self, address: Address, timeout: float, context: Optional[ssl.SSLContext] = None
+    ) -> None:
+        self._address = address
+        self._timeout = timeout
+        self._context = context
+        self._connection: Optional[http.client.HTTPConnection] = None
+
+    def post(self, path: str, body: bytes, headers: Dict[str, str]) -> Answer:
+        """Raises OSError or HTTPException when there is no answer; ValueError: what shall be sent
+        is no header."""
+        headers = {"User-Agent": "labs-analytics-python", **headers}
+        if len(body) >= LEAST_TO_COMPRESS:
+            body = gzip.compress(body, compresslevel=1)
+            headers["Content-Encoding"] = "gzip"
+        used_before = self._connection is not None
+        try:
+            return self._exchange(path, body, headers)
+        except _CLOSED_BY_SERVER:
+            if not used_before:
+                raise
+        return self._exchange(path, body, headers)
+
+    def _exchange(self, path: str, body: bytes, headers: Dict[str, str]) -> Answer:
+        try:
+            connection = self._open()
+            deadline = monotonic() + self._timeout
+            connection.request("POST", self._address.path + path, body, headers)
+            _limit(connection.sock, deadline)
+            response = connection.getresponse()
+            content = self._read(connection.sock, response, deadline)
+            response.close()  # not the connection; read1 itself does not always tell it of the end
+            if response.will_close:
+                self.close()
+            retry = response.getheader("Retry-After")
+            return Answer(response.status, response.reason, retry, content)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> http.client.HTTPConnection:
+        if self._connection is None:
+            address = self._address
+            if address.secure:
+                # Made late: reading the system's certificates takes tens of milliseconds.
+                context = self._context or ssl.create_default_context()
+                self._context = context
+                self._connection = http.client.HTTPSConnection(
+                    address.host, address.port, timeout=self._timeout, context=context
+                )
+            else:
+                self._connection = http.client.HTTPConnection(
+                    address.host, address.port, timeout=self._timeout
+                )
+            self._connection.connect()
+        else:
+            self._connection.sock.settimeout(self._timeout)
+        return self._connection
+
+    def _read(
+        self,
+        connected: Optional[socket.socket],
+        response: http.client.HTTPResponse,
+        deadline: float,
+    ) -> bytes:
+        parts: List[bytes] = []
+        total = 0
+        while True:
+            _limit(connected, deadline)
+            part = response.read1(65536)
+            if not part:
+                return b"".join(parts)
+            parts.append(part)
+            total += len(part)
+            if total > LONGEST_ANSWER:
+                raise http.client.HTTPException("the answer is too long to be the engine's")
+
+    def close(self) -> None:
+        """Also what a forked child does with the connection of its parent, to whom it makes no
+        difference: nothing is said on the wire while another process has it open."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _limit(connected: Optional[socket.socket], deadline: float) -> None:
+    remaining = deadline - monotonic()
+    if remaining <= 0:
+        raise TimeoutError("the answer did not come in time")
+    if connected is not None:
+        connected.settimeout(remaining)

@@ -1,0 +1,355 @@
+"""The background thread of one process: takes batches from the queue and has them sent.
+
+While the engine answers, a batch leaves when it is full or old enough, and batches of the spool go
+in between. When a try fails the thread pauses (`retry`). With a spool, the batch and all that
+comes meanwhile go to disk; without one, or when it is full, the batch is held and the queue fills.
+After the pause the oldest is tried, and its success ends the trouble.
+
+A worker belongs to the process that made it: a forked child makes its own. The thread is started
+by the first transaction, and all locks are made here, late, so that they are gevent's where
+gevent has patched them by then.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from dataclasses import dataclass
+from itertools import count
+from time import monotonic, sleep
+from typing import List, Optional
+
+from labs_analytics.capture import Invalid
+from labs_analytics.encode import encode
+from labs_analytics.options import Options
+from labs_analytics.queue import BoundedQueue, Taken
+from labs_analytics.retry import Backoff
+from labs_analytics.sender import Sender
+from labs_analytics.spool import Claim, Spool
+from labs_analytics.tally import Tally, logger
+from labs_analytics.types import Stats, Transaction
+
+# While the engine is away, batches for the disk grow so many times older than those that are sent.
+SPOOL_AGES = 5
+# Others may have left something in the spool: looked for this often while there is work.
+SPOOL_LOOK_S = 60.0
+# After so many encoded transactions the thread lets others run: the interpreter would take the
+# processor from it only after 5 ms, and gevent never.
+ENCODE_RUN = 50
+
+
+@dataclass(frozen=True)
+class Held:
+    """A batch that is taken, encoded, and not settled."""
+
+    lines: List[bytes]
+    count: int  # in the queue: those that cannot be encoded included
+    size: int
+
+
+class Worker:
+    def __init__(self, options: Options) -> None:
+        self.pid = os.getpid()
+        # Time and process would not tell the life before a restart of a container from this one.
+        self.unique = os.urandom(8).hex()
+        self.queue = BoundedQueue(options.queue_count, options.queue_bytes)
+        self.tally = Tally(options.on_drop)
+        self.started = False
+        self.exit_timeout = options.exit_timeout
+        self._numbers = count(1)
+        self._options = options
+        self._starting = threading.Lock()
+        self._thread: Optional[threading.Thread] = None
+        self._sender = Sender(options, self.tally)
+        self._backoff = Backoff(options.retry_min, options.retry_max)
+        self._spool = self._make_spool()
+        self._look_at = 0.0  # when to look into the spool again, unless it
+        self._spool_has_more = self._spool is not None
+        self._claim: Optional[Claim] = None
+        self._held: Optional[Held] = None
+        self._retry_at: Optional[float] = None
+        self._may_hurry = True
+        self._end_at: Optional[float] = None
+        self._ending = threading.Lock()
+        self._left = False
+
+    def _make_spool(self) -> Optional[Spool]:
+        options = self._options
+        if options.spool_dir is None:
+            return None
+        address = options.address
+        where = f"{address.secure}:{address.host}:{address.port}{address.path}"
+        product = "" if options.product is None else str(options.product)
+        return Spool(options.spool_dir, where, product, options.spool_bytes, self.unique)
+
+    # -- for callers
+
+    def next_id(self) -> str:
+        """Unlike any other of any process, at most 64 bytes."""
+        return f"{self.unique}-{next(self._numbers):x}"
+
+    def turn_away(self, transaction: Transaction) -> None:
+        """The queue did not take it."""
+        if self.queue.closed:
+            self.tally.closed(transaction)
+        else:
+            self.tally.full(transaction)
+
+    def start(self) -> None:
+        """Starts the thread, once. A thread that cannot be started now is tried again with the
+        next transaction."""
+        with self._starting:
+            if self.started:
+                return
+            thread = threading.Thread(target=self._run, name="labs-analytics", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as fault:  # no more threads, or the interpreter is ending
+                self.tally.last_error = f"no thread: {fault}"
+                return
+            self._thread = thread
+            self.started = True
+        _warn_of_uwsgi()
+
+    def end(self, timeout: float) -> None:
+        """From now on nothing is taken in; what is queued may be sent for so many seconds."""
+        self._end_at = monotonic() + timeout
+        self.queue.close()
+
+    def join(self) -> bool:
+        """After end(): waits until that time. What is left then goes to the spool, or is given
+        up and counted. True: nothing was given up."""
+        thread, end_at = self._thread, self._end_at
+        if thread is threading.current_thread():
+            return False
+        if thread is not None and end_at is not None:
+            # It sees the end by itself, unless it waits for the network just then.
+            thread.join(max(0.0, end_at - monotonic()) + 0.1)
+        if thread is None or thread.is_alive():
+            self._leave()
+        return self.tally.dropped_overdue == 0
+
+    def flush(self, timeout: float) -> bool:
+        if self._thread is threading.current_thread():
+            return False  # on_drop would wait for its own thread
+        return self.queue.flush(timeout)
+
+    def forget(self) -> None:
+        """For a forked child: frees its copy of its parent's queue, connection and files. The
+        parent has its own and notices nothing."""
+        self.queue.forget()
+        self._held = None
+        self._sender.close()
+        if self._claim is not None:
+            self._claim.abandon()
+
+    def stats(self) -> Stats:
+        tally, queue = self.tally, self.queue
+        return Stats(
+            submitted=queue.submitted,
+            accepted=tally.accepted,
+            refused=tally.refused,
+            spooled=tally.spooled,
+            unspooled=tally.unspooled,
+            dropped_full=tally.dropped_full,
+            dropped_invalid=tally.dropped_invalid,
+            dropped_closed=tally.dropped_closed,
+            dropped_overdue=tally.dropped_overdue,
+            requests=tally.requests,
+            failures=tally.failures,
+            queued=queue.held,
+            queued_bytes=queue.held_bytes,
+            last_error=tally.last_error,
+        )
+
+    # -- the thread
+
+    def _run(self) -> None:
+        if self._spool is not None:
+            self._spool.tidy()
+        while not self._over():
+            try:
+                self._turn()
+            except Exception as fault:  # a defect, but it shall cost no transaction
+                logger.exception("the background thread failed and goes on")
+                self._pause(f"{type(fault).__name__}: {fault}", None)
+        self._leave()
+        self._sender.close()
+
+    def _over(self) -> bool:
+        if not self.queue.closed:
+            return False
+        if self.queue.held == 0:
+            return True
+        return self._end_at is not None and monotonic() >= self._end_at
+
+    def _turn(self) -> None:
+        if self._retry_at is not None:
+            self._sit_out(self._retry_at)
+        elif self._held is not None:
+            self._send_held()
+        elif not self._send_spooled():
+            self._send_next()
+
+    def _sit_out(self, until: float) -> None:
+        """Something of the pause."""
+        if self._end_at is not None:
+            until = min(until, self._end_at)
+        if self._spool is not None and self._held is None:
+            taken = self._take(self._options.batch_age * SPOOL_AGES, until)
+            if taken is not None:
+                self._held = self._encoded(taken)
+                self._put_away()
+        else:
+            self.queue.pause(until)
+        # Who flushes or closes gets one try at once, unless the engine has said when.
+        if self.queue.nudged() and self._may_hurry:
+            self._retry_at = None
+        elif monotonic() >= until:
+            self._retry_at = None
+
+    def _take(self, linger: float, until: Optional[float]) -> Optional[Taken]:
+        return self.queue.take(self._options.batch_count, self._options.batch_bytes, linger, until)
+
+    def _send_next(self) -> None:
+        # With more in the spool nothing is waited for.
+        until = monotonic() if self._spool_has_more else None
+        taken = self._take(self._options.batch_age, until)
+        self.queue.nudged()
+        if taken is not None:
+            self._held = self._encoded(taken)
+            self._send_held()
+
+    def _encoded(self, taken: Taken) -> Held:
+        return Held(self._lines_of(taken.transactions), len(taken.transactions), taken.size)
+
+    def _lines_of(self, transactions: List[Transaction]) -> List[bytes]:
+        lines: List[bytes] = []
+        for number, transaction in enumerate(transactions, 1):
+            try:
+                lines.append(encode(transaction))
+            except Invalid as fault:
+                self.tally.refuse_unencoded(transaction, str(fault))
+            if number % ENCODE_RUN == 0:
+                sleep(0)
+        return lines
+
+    def _send_held(self) -> None:
+        held = self._held
+        assert held is not None
+        again = self._sender.send(held.lines) if held.lines else None
+        if self._left:
+            return  # close() has seen to it
+        if again is None:
+            self._settle_held()
+            self._succeed()
+        else:
+            count = len(again.rest)
+            self._held = Held(again.rest, count, held.size)
+            self.queue.settle(held.count - count, 0)
+            self._pause(again.reason, again.after)
+            self._put_away()
+
+    def _settle_held(self) -> None:
+        held = self._held
+        if held is not None:
+            self._held = None
+            self.queue.settle(held.count, held.size)
+
+    def _put_away(self) -> None:
+        """The held batch goes to disk, where there is a spool and room in it."""
+        held = self._held
+        if held is not None and (not held.lines or self._spool_lines(held.lines)):
+            self._settle_held()
+
+    def _spool_lines(self, lines: List[bytes]) -> bool:
+        if self._spool is None:
+            return False
+        try:
+            if not self._spool.put(lines):
+                raise OSError("it is full")
+        except OSError as fault:
+            self.tally.spool_failed(str(fault))
+            return False
+        self.tally.spooled += len(lines)
+        self._spool_has_more = True
+        return True
+
+    def _send_spooled(self) -> bool:
+        """Sends one batch of the spool; False: there is none."""
+        if self._spool is None or not (self._spool_has_more or monotonic() >= self._look_at):
+            return False
+        self._look_at = monotonic() + SPOOL_LOOK_S
+        try:
+            claim = self._spool.claim()
+        except OSError as fault:
+            self.tally.spool_failed(str(fault))
+            claim = None
+        self._spool_has_more = claim is not None
+        if claim is None:
+            return False
+        self._claim = claim
+        try:
+            self._send_claimed(self._spool, claim)
+        finally:
+            claim.release()
+            self._claim = None
+        return True
+
+    def _send_claimed(self, spool: Spool, claim: Claim) -> None:
+        again = self._sender.send(claim.lines) if claim.lines else None
+        rest = [] if again is None else again.rest
+        if again is None:
+            claim.remove()
+            self._succeed()
+        elif len(rest) < len(claim.lines):
+            self._replace(spool, claim, rest)
+        self.tally.unspooled += len(claim.lines) - len(rest)
+        if again is not None:
+            self._pause(again.reason, again.after)
+
+    def _replace(self, spool: Spool, claim: Claim, rest: List[bytes]) -> None:
+        """What is settled of a batch need not be sent again. If that cannot be written it is
+        sent again all the same."""
+        try:
+            if spool.put(rest):
+                claim.remove()
+        except OSError as fault:
+            self.tally.spool_failed(str(fault))
+
+    def _succeed(self) -> None:
+        self._backoff.reset()
+        self.tally.recover()
+
+    def _pause(self, reason: str, after: Optional[float]) -> None:
+        delay = self._backoff.next()
+        if after is not None:
+            delay = max(delay, after)
+        self._may_hurry = after is None
+        self._retry_at = monotonic() + delay
+        self.tally.fail(reason, self.queue.held)
+
+    def _leave(self) -> None:
+        """The end: nothing stays in memory. By the thread, or by who waited for it in vain."""
+        with self._ending:
+            if self._left:
+                return
+            self._left = True
+            lines = list(self._held.lines) if self._held is not None else []
+            self._held = None
+            transactions = self.queue.take_all()
+            lines += self._lines_of(transactions)
+            most = self._options.batch_count
+            for start in range(0, len(lines), most):
+                batch = lines[start : start + most]
+                if not self._spool_lines(batch):
+                    self.tally.overdue(batch)
+            self.queue.settle_all()
+
+
+def _warn_of_uwsgi() -> None:
+    """Unless it is told to, uWSGI lets no thread run between requests."""
+    uwsgi = sys.modules.get("uwsgi")
+    if uwsgi is not None and not uwsgi.opt.get("enable-threads", uwsgi.opt.get("threads")):
+        logger.error("uWSGI runs without enable-threads: nothing is sent between requests")

@@ -1,0 +1,123 @@
+"""What a call hands over is what is sent, whatever happens to it afterwards."""
+
+import json
+import uuid
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from enum import Enum, IntEnum
+
+import pytest
+
+from labs_analytics import Product, Transaction
+from labs_analytics.capture import Invalid, capture
+from labs_analytics.encode import decode, encode
+
+
+def captured(data, product=10, pennkey=None, timestamp=1):
+    return capture("id-1", data, product, pennkey, timestamp)[0]
+
+
+def sent(*arguments, **keywords):
+    return json.loads(encode(captured(*arguments, **keywords)))
+
+
+def test_a_transaction_is_sent_with_all_its_members():
+    data = [{"key": "club.visit", "value": "penn-labs"}, {"key": "n", "value": 2.5}]
+    assert sent(data, Product.CLUBS, "jdoe", 1790000000.25) == {
+        "id": "id-1",
+        "product": 10,
+        "pennkey": "jdoe",
+        "timestamp": 1790000000.25,
+        "data": data,
+    }
+
+
+def test_later_changes_of_the_callers_objects_change_nothing():
+    data = [{"key": "a", "value": 1}]
+    transaction = captured(data)
+    data[0]["value"] = 2
+    data.append({"key": "b", "value": 3})
+    assert transaction.data == (("a", 1),)
+
+
+class Word(str, Enum):
+    YES = "yes"
+
+
+class Level(IntEnum):
+    HIGH = 3
+
+
+class Shout(str):
+    def __str__(self):
+        return "SHOUT"
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        ("text", "text"),
+        (True, True),
+        (None, None),
+        (1.5, 1.5),
+        (10**30, 10**30),
+        (Word.YES, "yes"),
+        (Level.HIGH, 3),
+        (Shout("a"), "a"),
+        (Decimal("1.10"), "1.10"),
+        (date(2026, 9, 1), "2026-09-01"),
+        (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        ("half a pair: \ud800", "half a pair: ?"),
+    ],
+)
+def test_values_become_what_json_has(value, wanted):
+    found = sent([{"key": "a", "value": value}])["data"][0]["value"]
+    assert (found, type(found)) == (wanted, type(wanted))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"data": []}, "data: is empty"),
+        ({"data": [{"key": "a"}]}, r"data\[0\].value: is missing"),
+        ({"data": [{"key": "a", "value": 1}, {"value": 1}]}, r"data\[1\].key: is missing"),
+        ({"data": [{"key": 1, "value": 1}]}, r"data\[0\]: int is no text"),
+        ({"data": [{"key": "a", "value": []}]}, r"data\[0\]: list is no text, number"),
+        ({"data": ["a"]}, r"data\[0\]: TypeError"),
+        ({"data": None}, r"data\[0\]: TypeError"),
+        ({"product": None}, "product"),
+        ({"product": ["CLUBS"]}, "product"),
+        ({"pennkey": 7}, "int is no text"),
+        ({"timestamp": []}, "timestamp"),
+    ],
+)
+def test_what_is_no_transaction_is_told_apart(arguments, words):
+    with pytest.raises(Invalid, match=words):
+        captured(**({"data": [{"key": "a", "value": 1}]} | arguments))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_json_has_not_are_found_when_they_are_encoded(value):
+    with pytest.raises(Invalid):
+        encode(captured([{"key": "a", "value": value}]))
+
+
+def test_instants_become_unix_seconds_and_texts_stay():
+    east = timezone(timedelta(hours=5))
+    assert captured([{"key": "a", "value": 1}], timestamp=datetime(1970, 1, 1, 6, tzinfo=east))[
+        3
+    ] == pytest.approx(3600)
+    text = "2026-09-21T14:13:20.25Z"
+    assert sent([{"key": "a", "value": 1}], timestamp=text)["timestamp"] == text
+
+
+def test_the_size_follows_the_texts():
+    small = capture("i", [{"key": "a", "value": "b"}], 10, None, None)[1]
+    large = capture("i", [{"key": "a", "value": "b" * 1001}], 10, None, None)[1]
+    assert large - small == 1000
+
+
+def test_decoding_gives_what_was_encoded():
+    transaction = Transaction("i", "CLUBS", "jdoe", 1.5, (("a", "line\nbreak"), ("b", None)))
+    assert b"\n" not in encode(transaction)
+    assert decode(encode(transaction)) == transaction

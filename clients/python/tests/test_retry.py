@@ -1,0 +1,57 @@
+"""Which answers mean what, and how long to wait."""
+
+import pytest
+
+from labs_analytics.retry import LONGEST_WAIT_S, Backoff, Verdict, judge, retry_after
+
+
+@pytest.mark.parametrize(
+    ("statuses", "verdict"),
+    [
+        ([202], Verdict.READ),
+        ([400, 413], Verdict.SPLIT),
+        ([401], Verdict.RENEW),
+        ([408, 425, 429, 500, 502, 503, 504], Verdict.RETRY),
+        ([200, 204, 301, 302, 307, 599], Verdict.RETRY),
+        ([402, 403, 404, 405, 410, 415, 422, 431], Verdict.REFUSE),
+    ],
+)
+def test_every_status_has_a_verdict(statuses, verdict):
+    assert {judge(status) for status in statuses} == {verdict}
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("3", 3),
+        (" 0 ", 0),
+        ("999999999", LONGEST_WAIT_S),
+        ("9" * 5000, None),
+        ("-1", None),
+        ("soon", None),
+        ("١", None),
+        ("Thu, 01 Jan 1970 00:01:40 GMT", 10),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+        ("Thu, 01 Jan 2070 00:00:00 GMT", LONGEST_WAIT_S),
+    ],
+)
+def test_retry_after_is_read_in_both_its_forms(header, seconds):
+    assert retry_after(header, now=90) == seconds
+
+
+def test_delays_double_up_to_their_bound():
+    backoff = Backoff(1, 10, chance=lambda: 0.0)
+    assert [backoff.next() for _ in range(6)] == [1, 2, 4, 8, 10, 10]
+    backoff.reset()
+    assert backoff.next() == 1
+
+
+def test_chance_shortens_a_delay_by_no_more_than_half():
+    assert Backoff(4, 10, chance=lambda: 1.0).next() == 2
+    assert all(2 <= Backoff(4, 10).next() <= 4 for _ in range(100))
+
+
+def test_a_long_trouble_overflows_nothing():
+    backoff = Backoff(0.5, 30)
+    assert max(backoff.next() for _ in range(5000)) <= 30
