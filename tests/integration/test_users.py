@@ -262,7 +262,7 @@ def test_what_came_before_a_session_does_not_wait_for_it(asking, provider):
 
 def test_a_session_outlives_a_kill_and_a_stop(asking, provider):
     provider.stop()
-    engine = asking()
+    engine = asking(SHUTDOWN_TIMEOUT="1h")  # that nothing waits for
     killed = send(engine, "session-of-jdoe")
     engine.kill9()
     engine.start()
@@ -327,15 +327,14 @@ def test_a_backlog_past_patience_is_given_up_at_once_while_nobody_answers(
     url = postgres.url()
     postgres.stop()
     provider.stop()
-    engine = asking(
-        DATABASE_URL=url, INTROSPECTION_PATIENCE="100ms", FORWARD_RETRY_MAX="1h", STORE_TIMEOUT="2s"
-    )
+    engine = asking(DATABASE_URL=url, INTROSPECTION_PATIENCE="100ms", SHUTDOWN_TIMEOUT="0s")
     for n in range(20):
         body = [a_transaction(pennkey=None)] * 50
         headers = {"X-Session-Id": f"session-{n}"}
         assert engine.post(body, "/v1/transactions", headers=headers).json()["accepted"] == 50
+    engine.stop()
     postgres.start()
-    engine.restart(FORWARD_RETRY_MAX="500ms")
+    engine.start()
     engine.wait_until_stored()
     assert len(engine.stored_ids()) == 1000
     expect(engine, 0, 0, 1000)
@@ -350,11 +349,20 @@ def test_a_failed_transaction_is_resolved_when_it_is_tried_again(asking, provide
     postgres.ask(refuse)
     failed = send(engine, "session-of-jdoe")
     engine.wait_until(lambda: engine.transaction(failed)["status"] == "failed")
-    engine.restart()
+    provider.stop()
+    engine.restart(SHUTDOWN_TIMEOUT="1h")  # that nothing waits for
     postgres.ask("ALTER TABLE event DROP CONSTRAINT refuse")
     assert engine.post("", f"/v1/transactions/{failed}/retry").status_code == 202
+    engine.wait_for_log("introspection fails")
+    other = engine.accept()
+    assert user_of(engine, other) == "jdoe", "it holds up nothing"
+    assert engine.transaction(failed)["status"] == "uncompleted"
+    engine.stop()
+    provider.start()
+    engine.start()
     engine.wait_until_stored()
     assert user_of(engine, failed) == "jdoe"
+    expect(engine, 1, 0, 0)
 
 
 def test_sessions_are_shown_to_nobody(asking, provider, postgres):
