@@ -26,6 +26,7 @@ static const struct http_route routes[] = {
     {"GET", "/v1/deliveries", handle_deliveries},
     {"OPTIONS", "/v1/deliveries", handle_preflight},
     {"POST", "/v1/forward", handle_forward},
+    {"POST", "/v1/users/forget", handle_user_forget},
     {"GET", "/v1/status", handle_status},
     {"OPTIONS", "/v1/status", handle_preflight},
     {"POST", "/v1/keys", handle_key_create},

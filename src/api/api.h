@@ -16,6 +16,7 @@
 #include "queue/queue.h"
 #include "store/store.h"
 #include "txn/txn.h"
+#include "upkeep/upkeep.h"
 #include "users/users.h"
 
 #include <stdbool.h>
@@ -31,9 +32,12 @@ struct api_view {
     const struct txn_products *products;
     struct users *users;
     struct forward *forward; /* NULL: offline */
+    struct upkeep *upkeep;   /* NULL: offline */
     struct store *store;     /* for what the log no longer holds; NULL: not asked */
     const char *store_kind;
-    int64_t started_us; /* when the engine started, by clock_mono_us(); 0: offline */
+    int64_t started_us;  /* when the engine started, by clock_mono_us(); 0: offline */
+    uint64_t forget_max; /* orders to forget a user, recorded at a time */
+    unsigned step_rows;  /* of the store, looked at at a time */
 };
 
 /* Each appends one JSON text. */
@@ -61,6 +65,11 @@ MUST_CHECK int api_retry(const struct api_view *view, struct slice id, struct bu
                          struct err *err);
 MUST_CHECK int api_discard(const struct api_view *view, struct slice id, struct buf *out,
                            struct err *err);
+
+/* Forgets a user in all that has been accepted up to now: upkeep_forget(). Needs the view's store.
+ * Appends how much was found where. */
+MUST_CHECK int api_forget(const struct api_view *view, struct slice pennkey, bool erase,
+                          struct buf *out, struct err *err);
 
 struct api;
 

@@ -23,8 +23,9 @@ void write_time(struct buf *out, const char *name, int64_t instant_us);
 /* "name":"<id>" */
 void write_id(const struct api_view *view, struct buf *out, const char *name, uint64_t position);
 void write_found(const struct api_view *view, struct buf *out, const struct found *found);
-/* Fills in what the transaction itself says. */
-void from_txn(const struct api_view *view, struct found *found, const struct txn *txn);
+/* Fills in what the transaction itself says, but for a user who is to be forgotten. False if it is
+ * to be erased with its user. */
+bool from_txn(const struct api_view *view, struct found *found, const struct txn *txn);
 /* A transaction of the ledger; `whole`: with its datapoints. Until the cursor, taken before the
  * ledger was asked, has passed it, it is not failed for good. */
 MUST_CHECK int write_failed(const struct api_view *view, const struct ledger_failed *failed,

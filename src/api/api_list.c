@@ -79,12 +79,11 @@ static int list_log(struct listing *listing, const char *status, uint64_t from, 
             break;
         if (!pending && (code = is_news(view, item.position, &news, listing->err)) != 0)
             break;
-        if (news)
+        found.position = item.position;
+        if (news || !from_txn(view, &found, &item.txn))
             continue;
         if (listing->count++ > 0)
             buf_append_char(listing->out, ',');
-        from_txn(view, &found, &item.txn);
-        found.position = item.position;
         write_found(view, listing->out, &found);
         listing->last = item.position;
     }

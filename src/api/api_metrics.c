@@ -19,6 +19,7 @@ struct readings {
     struct http_stats http;
     struct auth_stats tokens;
     struct users_status users;
+    struct upkeep_status upkeep;
     uint64_t accepted, rejected, datapoints, refused, limited_requests, limited_datapoints;
     double uptime;
     bool refusing;
@@ -123,6 +124,18 @@ static const struct metric {
      FIELD(users.failures, READ_UINT)},
     {"introspection_cache_hits_total", "", "counter", "Sessions whose answer was at hand.",
      FIELD(users.cache_hits, READ_UINT)},
+    {"forget_orders_open", "", "gauge",
+     "Orders to forget a user that are not carried out everywhere yet.",
+     FIELD(upkeep.open_orders, READ_UINT)},
+    {"forgotten_rows_total", "", "counter",
+     "Rows of the store that lost their user, or were deleted with them, since the start.",
+     FIELD(upkeep.forgotten_rows, READ_UINT)},
+    {"expired_rows_total", "", "counter",
+     "Rows of the store deleted for their age (RETENTION), since the start.",
+     FIELD(upkeep.expired_rows, READ_UINT)},
+    {"retention_last_run_timestamp_seconds", "", "gauge",
+     "When events past RETENTION were last looked for; 0: not since the start.",
+     FIELD(upkeep.last_run_us, READ_SECONDS_US)},
     {"http_connections", "", "gauge", "Open connections.", FIELD(http.connections, READ_UINT)},
     {"http_connections_total", "", "counter", "Connections taken.",
      FIELD(http.accepted, READ_UINT)},
@@ -167,6 +180,7 @@ static void take_readings(struct api *api, struct readings *readings)
         .ledger = ledger_counts(view->ledger),
         .queue = queue_status(view->queue),
         .forward = forward_status(view->forward),
+        .upkeep = upkeep_status(view->upkeep),
         .users = users_status(view->users),
         .http = http_stats(api->server),
         .uptime = (double)(clock_mono_us() - view->started_us) / 1e6,

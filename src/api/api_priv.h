@@ -143,6 +143,7 @@ void handle_transaction_retry(struct http_request *request, void *arg);
 void handle_transaction_discard(struct http_request *request, void *arg);
 void handle_deliveries(struct http_request *request, void *arg);
 void handle_forward(struct http_request *request, void *arg);
+void handle_user_forget(struct http_request *request, void *arg);
 void handle_status(struct http_request *request, void *arg);
 void handle_live(struct http_request *request, void *arg);
 void handle_ready(struct http_request *request, void *arg);

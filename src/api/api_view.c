@@ -63,15 +63,18 @@ void write_found(const struct api_view *view, struct buf *out, const struct foun
     buf_append_char(out, '}');
 }
 
-void from_txn(const struct api_view *view, struct found *found, const struct txn *txn)
+bool from_txn(const struct api_view *view, struct found *found, const struct txn *txn)
 {
+    enum ledger_verdict verdict = ledger_verdict(view->ledger, found->position, txn->pennkey);
+
     found->product = txn_product_name(view->products, txn->product);
-    found->pennkey = txn->pennkey;
-    if (txn->pennkey.at != NULL && users_pseudonym(view->users, txn->pennkey, found->pseudonym))
+    found->pennkey = verdict == LEDGER_KEEP ? txn->pennkey : (struct slice){0};
+    if (found->pennkey.at != NULL && users_pseudonym(view->users, txn->pennkey, found->pseudonym))
         found->pennkey = slice_of(found->pseudonym);
     found->timestamp_us = txn->timestamp_us;
     found->received_us = txn->received_us;
     found->datapoints = txn->count;
+    return verdict != LEDGER_ERASE;
 }
 
 int read_id(const struct api_view *view, struct slice id, uint64_t *ret, struct err *err)
@@ -97,7 +100,7 @@ int write_failed(const struct api_view *view, const struct ledger_failed *failed
 
     if (code != 0)
         return code;
-    from_txn(view, &found, &txn);
+    (void)from_txn(view, &found, &txn); /* here it is erased by the ledger itself, soon */
     if (whole)
         found.whole = &txn;
     write_found(view, out, &found);
@@ -115,7 +118,10 @@ static int find_in_store(const struct api_view *view, struct slice id, uint64_t 
     if ((code = store_connect(view->store, err)) != 0 ||
         (code = store_find(view->store, id.at, &stored, err)) != 0) {
         if (code == ERR_NOT_FOUND)
-            return err_set(err, code, "no transaction of this id was accepted here");
+            return err_set(
+                err, code,
+                "the store has no transaction of this id: it was never accepted here, or "
+                "has been deleted, for its age or with its user");
         return err_wrap(err, "only the store still knows this transaction");
     }
     write_found(view, out,
@@ -156,7 +162,8 @@ static int write_by_position(const struct api_view *view, struct slice id, uint6
     if (code == 0) {
         bool pending = position >= cursor;
 
-        from_txn(view, &found, &txn);
+        if (!from_txn(view, &found, &txn))
+            return err_set(err, ERR_NOT_FOUND, "the transaction was deleted with its user");
         found.status = pending ? "uncompleted" : "successful";
         found.attempts = pending ? 0 : 1;
         write_found(view, out, &found);

@@ -42,6 +42,8 @@ static int open_rooms(const struct config *config, struct app_offline *offline, 
         .products = offline->products,
         .users = offline->users,
         .store_kind = strncmp(config->database_url, "sqlite", 6) == 0 ? "sqlite" : "postgres",
+        .forget_max = config->forget_max,
+        .step_rows = (unsigned)config->retention_step_rows,
     };
     return 0;
 }

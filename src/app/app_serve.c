@@ -20,6 +20,7 @@ enum {
     FINISH_MS = 10000, /* for requests in flight at the end */
     LARGE_BYTES = 1 << 20,
     ARENAS = 2,
+    LEAST_RETENTION_MS = 3600 * 1000,
 };
 
 struct engine {
@@ -34,6 +35,7 @@ struct engine {
     struct ledger *ledger;
     struct queue *queue;
     struct forward *forward;
+    struct upkeep *upkeep;
     struct api *api;
     struct http_server *server;
 };
@@ -75,6 +77,9 @@ static int check_options(struct engine *engine, struct err *err)
     if (config->quiet_above < config->quiet_below)
         return err_set(err, ERR_INVALID, "QUIET_ABOVE=%d: must not be less than QUIET_BELOW=%d",
                        (int)config->quiet_above, (int)config->quiet_below);
+    if (config->retention > 0 && config->retention < LEAST_RETENTION_MS)
+        return err_set(err, ERR_INVALID, "RETENTION=%" PRIu64 "ms: must be 0s or at least 1h",
+                       config->retention);
     use_limits(engine);
     if (store_open(config->database_url, (int64_t)config->store_timeout, &store, err) != 0)
         return err_wrap(err, "DATABASE_URL");
@@ -193,6 +198,26 @@ static int start_forward(struct engine *engine, struct err *err)
     return forward_start(&options, &engine->forward, err);
 }
 
+static int start_upkeep(struct engine *engine, struct err *err)
+{
+    const struct config *config = engine->config;
+    struct upkeep_options options = {
+        .queue = engine->queue,
+        .ledger = engine->ledger,
+        .users = engine->users,
+        .forward = engine->forward,
+        .store_url = config->database_url,
+        .store_timeout_ms = (int64_t)config->store_timeout,
+        .retry_min_ms = (int64_t)config->forward_retry_min,
+        .retry_max_ms = (int64_t)config->forward_retry_max,
+        .retention_ms = (int64_t)config->retention,
+        .interval_ms = (int64_t)config->retention_interval,
+        .step_rows = (unsigned)config->retention_step_rows,
+    };
+
+    return upkeep_start(&options, &engine->upkeep, err);
+}
+
 static int start_http(struct engine *engine, struct err *err)
 {
     const struct config *config = engine->config;
@@ -202,8 +227,11 @@ static int start_http(struct engine *engine, struct err *err)
                  .products = engine->products,
                  .users = engine->users,
                  .forward = engine->forward,
+                 .upkeep = engine->upkeep,
                  .store_kind = forward_status(engine->forward).kind,
-                 .started_us = engine->started_us},
+                 .started_us = engine->started_us,
+                 .forget_max = config->forget_max,
+                 .step_rows = (unsigned)config->retention_step_rows},
         .auth = engine->auth,
         .keyring = engine->keyring,
         .origins = engine->origins,
@@ -252,7 +280,7 @@ static int start(struct engine *engine, struct err *err)
         (code = app_dir_open(config->data_dir, APP_DIR_ENGINE, &engine->dir, err)) != 0 ||
         (code = open_auth(engine, err)) != 0 || (code = open_keyring(engine, err)) != 0 ||
         (code = open_users(engine, err)) != 0 || (code = open_queue(engine, err)) != 0 ||
-        (code = start_forward(engine, err)) != 0)
+        (code = start_forward(engine, err)) != 0 || (code = start_upkeep(engine, err)) != 0)
         return code;
     return start_http(engine, err);
 }
@@ -265,6 +293,7 @@ static void stop(struct engine *engine, bool served)
         http_close(engine->server);
     }
     api_close(engine->api);
+    upkeep_stop(engine->upkeep);
     forward_stop(engine->forward, served ? (int64_t)engine->config->shutdown_timeout : 0);
     queue_close(engine->queue);
     ledger_close(engine->ledger);

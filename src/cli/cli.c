@@ -25,6 +25,9 @@ static const struct command commands[] = {
      "API keys: create --scope write|read|admin [--product P]... [--origin O]... [--expires 90d] "
      "[--name TEXT], list [--json], revoke ID",
      2, command_key},
+    {"users", "forget PENNKEY [--delete]",
+     "make a user's events in store, queue and failed transactions nobody's, or delete them", 2,
+     command_users},
     {"migrate", "[--status]", "schema migrations of the store", 0, command_migrate},
     {"verify", "[DIR]", "offline check of the queue on disk", 1, command_verify},
     {"config", "[--markdown]", "every option: value, source, help", 0, command_config},
@@ -147,6 +150,10 @@ static int take_own_flags(struct cli *cli, const struct command *command)
     if (command->run == command_status || command->run == command_transactions ||
         command->run == command_key)
         cli->json = take_switch(cli, "--json");
+    if (command->run == command_users) {
+        cli->json = take_switch(cli, "--json");
+        cli->erase = take_switch(cli, "--delete");
+    }
     if (command->run == command_forward)
         cli->now = take_switch(cli, "--now");
     if (command->run == command_config)

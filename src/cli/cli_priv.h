@@ -23,7 +23,7 @@ struct cli {
     const char *scope, *expires, *key_name;
     struct buf products, origins; /* comma-separated */
     const char *lacking;          /* the flag whose value is missing */
-    bool json, markdown, all, now;
+    bool json, markdown, all, now, erase;
 };
 
 struct command {
@@ -48,6 +48,7 @@ int command_status(struct cli *cli);
 int command_transactions(struct cli *cli);
 int command_key(struct cli *cli);
 int command_forward(struct cli *cli);
+int command_users(struct cli *cli);
 int command_migrate(struct cli *cli);
 int command_verify(struct cli *cli);
 int command_config(struct cli *cli);
@@ -79,6 +80,10 @@ MUST_CHECK int source_key_list(struct source *source, struct buf *out, struct er
 MUST_CHECK int source_key_revoke(struct source *source, const char *id, struct err *err);
 /* ERR_UNAVAILABLE if no engine runs. */
 MUST_CHECK int source_forward(struct source *source, struct buf *out, struct err *err);
+
+/* Without an engine the store is opened for it. */
+MUST_CHECK int source_forget(struct source *source, const char *pennkey, bool erase,
+                             struct buf *out, struct err *err);
 
 /* cli_fetch.c: one request to the engine at `address`. Anything but a 2xx is an error with the
  * answer's `detail` as words. */

@@ -6,6 +6,8 @@
 
 #include "auth/auth.h"
 #include "base/clock.h"
+#include "json/json.h"
+#include "store/store.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -239,5 +241,38 @@ int source_key_revoke(struct source *source, const char *id, struct err *err)
     code = auth_keyring_revoke(source->keys.ring, slice_of(id), err);
     if (code == 0)
         cli_audit("key-revoke", id);
+    return code;
+}
+
+static int forget_online(struct source *source, const char *pennkey, bool erase, struct buf *out,
+                         struct err *err)
+{
+    struct buf body = {0};
+    int code;
+
+    buf_append_text(&body, "{\"pennkey\":");
+    json_write_string(&body, slice_of(pennkey));
+    buf_printf(&body, ",\"delete\":%s}", erase ? "true" : "false");
+    code = ask(source, "POST", "/v1/users/forget", buf_slice(&body), out, err);
+    buf_free(&body);
+    return code;
+}
+
+int source_forget(struct source *source, const char *pennkey, bool erase, struct buf *out,
+                  struct err *err)
+{
+    const struct config *config = &source->cli->config;
+    struct api_view view = source->offline.view;
+    int code;
+
+    if (source->online)
+        return forget_online(source, pennkey, erase, out, err);
+    code = store_open(config->database_url, (int64_t)config->store_timeout, &view.store, err);
+    if (code != 0)
+        return code;
+    code = api_forget(&view, slice_of(pennkey), erase, out, err);
+    store_close(view.store);
+    if (code == 0)
+        cli_audit(erase ? "user-delete" : "user-forget", NULL);
     return code;
 }

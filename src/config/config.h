@@ -52,6 +52,10 @@ struct config {
     uint64_t readers;   /* threads that answer reading requests */
 
     uint64_t pseudonymize; /* enum config_switch */
+    uint64_t forget_max;   /* orders to forget a user, recorded at a time */
+    uint64_t retention;    /* events older than this are deleted; 0: never */
+    uint64_t retention_interval;
+    uint64_t retention_step_rows;
     char *introspection_url;
     char *introspection_client_id;
     char *introspection_client_secret;

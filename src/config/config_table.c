@@ -166,6 +166,15 @@ const struct config_option config_table[] = {
      "sessions whose users are remembered"},
     {NULL, "INTROSPECTION_CONNECTIONS", INTEGER(introspection_connections, 1, 32), "4", NULL,
      "questions asked at the same time"},
+    {NULL, "FORGET_MAX", INTEGER(forget_max, 1, 10000000), "100000", NULL,
+     "orders to forget a user that are recorded at a time: open ones, and those that the queue's "
+     "files still have to be read by; over it: 503"},
+    {NULL, "RETENTION", DURATION(retention, 0, 36500 * DAY), "0s", NULL,
+     "events whose timestamp is older are deleted from the store; 0s: never; at least 1h"},
+    {NULL, "RETENTION_INTERVAL", DURATION(retention_interval, SECOND, 30 * DAY), "1h", NULL,
+     "pause between two looks for such events"},
+    {NULL, "RETENTION_STEP_ROWS", INTEGER(retention_step_rows, 100, 1000000), "10000", NULL,
+     "rows of the store looked at in one database transaction, for this and to forget users"},
 
     {"Log", "LOG_LEVEL", CHOICE(log_level), "info", log_levels, "the least that is logged"},
     {NULL, "LOG_FORMAT", CHOICE(log_format), "text", log_formats,
