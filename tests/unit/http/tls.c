@@ -39,6 +39,7 @@ static struct http_options tls_options(void)
     struct http_options options = usual_options(routes);
 
     options.max_body = LARGE;
+    options.idle_timeout_ms = 10 * PATIENCE_S * 1000; /* it must not do what close_notify does */
     options.tls_cert = files.cert;
     options.tls_key = files.key;
     return options;
@@ -448,6 +449,7 @@ static void stopping_ends_all_connections_in_order(void **state)
     flush_client(&shaking);
     WAIT_UNTIL(http_stats(server).connections == 2);
     http_stop(server, PATIENCE_S * 1000);
+    assert_int_equal(http_stats(server).timeouts, 0);
     assert_true(is_ended_in_order(&idle));
     do
         fill_client(&shaking);
