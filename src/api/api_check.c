@@ -62,7 +62,8 @@ bool check_caller(struct loop *loop, struct http_request *request, enum auth_sco
     let_origin_read(loop, request);
     switch (identify(loop, request, scope, ret_claims, &err)) {
     case 0:
-        return check_rate(loop, request, *ret_claims, scope) && may(loop, request, *ret_claims, scope);
+        return check_rate(loop, request, *ret_claims, scope) &&
+               may(loop, request, *ret_claims, scope);
     case ERR_DENIED:
         audit_refused(loop->api, request, (*ret_claims)->subject, err.text);
         http_respond_error(request, 403, NULL, "%s", err.text);

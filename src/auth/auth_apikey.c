@@ -218,7 +218,7 @@ static int read_identity(const json_t *entry, struct auth_apikey *key, struct er
 {
     struct slice id = text_of(json_object_get(entry, "id"));
 
-    if (!apikey_is_id(id))
+    if (id.at == NULL || !apikey_is_id(id))
         return err_set(err, ERR_INVALID, "id: is no id of a key");
     memcpy(key->id, id.at, id.len);
     snprintf(key->claims.subject, sizeof key->claims.subject, "key:%s", key->id);

@@ -38,14 +38,15 @@ static struct auth_apikey *operator_of(const struct auth_keyring *ring)
     return key;
 }
 
-static bool has_id(const json_t *keys, struct slice id, size_t *ret)
+/* Of keys that were read: each has an id. */
+static bool has_id(const json_t *keys, const char *id, size_t *ret)
 {
     size_t i;
     json_t *key;
 
     json_array_foreach(keys, i, key)
     {
-        if (slice_is(id, json_string_value(json_object_get(key, "id")))) {
+        if (strcmp(json_string_value(json_object_get(key, "id")), id) == 0) {
             *ret = i;
             return true;
         }
@@ -212,7 +213,7 @@ static int add(struct auth_keyring *ring, struct auth_apikey *key, char text[AUT
                        ring->options.most);
     do {
         rc = apikey_make(key, text, err);
-    } while (rc == 0 && (has_id(ring->keys, slice_of(key->id), &at) ||
+    } while (rc == 0 && (has_id(ring->keys, key->id, &at) ||
                          (ring->admits && strcmp(key->id, ring->operator_id) == 0)));
     if (rc != 0)
         return rc;
@@ -258,12 +259,16 @@ int auth_keyring_create(struct auth_keyring *ring, struct slice request, int64_t
 
 int auth_keyring_revoke(struct auth_keyring *ring, struct slice id, struct err *err)
 {
+    char text[AUTH_KEY_ID_SIZE];
     json_t *keys;
     size_t at;
     int rc;
 
+    if (!apikey_is_id(id))
+        return err_set(err, ERR_NOT_FOUND, "this is no id of a key");
+    snprintf(text, sizeof text, "%.*s", SLICE_ARG(id));
     pthread_mutex_lock(&ring->lock);
-    if (has_id(ring->keys, id, &at)) {
+    if (has_id(ring->keys, text, &at)) {
         keys = json_copy(ring->keys);
         json_array_remove(keys, at);
         rc = change(ring, keys, err);
@@ -305,7 +310,7 @@ int auth_keyring_admit_operator(struct auth_keyring *ring, struct err *err)
     pthread_mutex_lock(&ring->lock);
     do {
         rc = apikey_make(key, text, err);
-    } while (rc == 0 && has_id(ring->keys, slice_of(key->id), &at));
+    } while (rc == 0 && has_id(ring->keys, key->id, &at));
     if (rc == 0)
         rc = keyring_write_operator(ring->folder, text, err);
     if (rc == 0) {
