@@ -227,6 +227,27 @@ static void keys_differ_and_are_found_among_many(void **state)
     EVP_MD_CTX_free(sha256);
 }
 
+static void an_origin_lasts_as_long_as_its_last_key(void **state)
+{
+    static const int64_t ends[] = {5, 10, 7};
+    struct auth_apikey *list[3];
+    struct auth_apikeys *set;
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        list[i] = calloc(1, sizeof *list[i]);
+        snprintf(list[i]->id, sizeof list[i]->id, "000000000%d", i);
+        list[i]->origins[0] = strdup("https://a.example");
+        list[i]->claims.origins = (const char *const *)list[i]->origins;
+        list[i]->claims.origin_count = 1;
+        list[i]->claims.expires_us = ends[i];
+    }
+    set = auth_apikeys_new(list, 3);
+    assert_true(auth_apikeys_know_origin(set, SLICE("https://a.example"), 9));
+    assert_false(auth_apikeys_know_origin(set, SLICE("https://a.example"), 10));
+    auth_apikeys_free(set);
+}
+
 struct asking {
     struct bench *bench;
     const char *kept, *fleeting;
@@ -293,6 +314,7 @@ int main(void)
         cmocka_unit_test(only_the_whole_key_is_the_key),
         cmocka_unit_test(no_keys_at_all_refuse_as_well),
         cmocka_unit_test(keys_differ_and_are_found_among_many),
+        cmocka_unit_test(an_origin_lasts_as_long_as_its_last_key),
         cmocka_unit_test(changes_are_safe_while_others_ask),
     };
 
