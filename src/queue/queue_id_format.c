@@ -70,16 +70,26 @@ void id_header_write(char out[ID_HEADER], const struct id_file *file, const char
     put_u32(out + AT_CRC, header_crc(out));
 }
 
+static bool is_clock(const struct id_clock *clock)
+{
+    return clock->last_us >= 0 && clock->last_us <= ID_CLOCK_MAX && clock->elapsed_us >= 0 &&
+           clock->elapsed_us <= ID_CLOCK_MAX;
+}
+
 int id_header_read(const char in[ID_HEADER], const char node[WAL_NODE_LEN], struct id_file *ret,
                    struct err *err)
 {
+    struct id_clock from, to;
+
+    memcpy(&from, in + AT_CLOCKS, sizeof from);
+    memcpy(&to, in + AT_CLOCKS + sizeof from, sizeof to);
     if (memcmp(in, magic, sizeof magic) != 0)
         return err_set(err, ERR_CORRUPT, "not a file of client ids");
     if (get_u32(in + AT_VERSION) > ID_VERSION)
         return err_set(err, ERR_UNSUPPORTED, "format version %u is newer than this program's %d",
                        get_u32(in + AT_VERSION), ID_VERSION);
     if (get_u32(in + AT_CRC) != header_crc(in) || get_u64(in + AT_FROM) > get_u64(in + AT_TO) ||
-        get_u64(in + AT_COUNT) > UINT32_MAX)
+        get_u64(in + AT_COUNT) > UINT32_MAX || !is_clock(&from) || !is_clock(&to))
         return err_set(err, ERR_CORRUPT, "the header is damaged");
     if (memcmp(in + AT_NODE, node, WAL_NODE_LEN) != 0)
         return err_set(err, ERR_CORRUPT, "it belongs to node %.*s, this is %.*s", WAL_NODE_LEN,
@@ -88,8 +98,8 @@ int id_header_read(const char in[ID_HEADER], const char node[WAL_NODE_LEN], stru
     ret->to = get_u64(in + AT_TO);
     ret->stored = ret->count = get_u64(in + AT_COUNT);
     ret->seed = get_u64(in + AT_SEED);
-    memcpy(&ret->at_from, in + AT_CLOCKS, sizeof ret->at_from);
-    memcpy(&ret->at_to, in + AT_CLOCKS + sizeof ret->at_from, sizeof ret->at_to);
+    ret->at_from = from;
+    ret->at_to = to;
     return 0;
 }
 

@@ -43,9 +43,9 @@ static int put(struct id_files *files, void *arg, const struct id_entry *entry)
  * name. Not over a gap, which would then be seen no more. */
 static bool wants_taking_up(const struct id_files *files)
 {
-    const struct id_file *last = &files->list[files->count - 1];
+    const struct id_file *last = files->count > 0 ? &files->list[files->count - 1] : NULL;
 
-    return files->count > 0 && last->whole && last->to == files->next_from &&
+    return last != NULL && last->whole && last->to == files->next_from &&
            (last->stored < SMALL || last->to != last->name);
 }
 

@@ -42,7 +42,7 @@ uint32_t id_clock_read(struct id_clock *clock, int64_t received_us)
         clock->elapsed_us = received_us;
         clock->last_us = received_us;
     } else if (received_us > clock->last_us) {
-        clock->elapsed_us += received_us - clock->last_us;
+        clock->elapsed_us = (clock->elapsed_us + (received_us - clock->last_us)) & ID_CLOCK_MAX;
         clock->last_us = received_us;
     } else if (received_us < clock->last_us - STEP_US) {
         clock->last_us = received_us; /* set back: no time has passed, and it goes on from here */

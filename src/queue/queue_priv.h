@@ -30,6 +30,7 @@ struct id_clock {
     int64_t last_us;    /* the last time read, by the machine's clock */
     int64_t elapsed_us; /* by this one; the same until the other is set back for the first time */
 };
+#define ID_CLOCK_MAX (INT64_MAX >> 1) /* of either; beyond it lies no date, and nonsense wraps */
 uint32_t id_clock_read(struct id_clock *clock, int64_t received_us); /* seconds */
 
 /*
