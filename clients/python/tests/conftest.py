@@ -4,11 +4,17 @@ scripted   makes servers that answer what a test says: scripted(status(503), ...
 clients    makes clients that are closed in the end: clients(url, product=10, ...)
 """
 
+import os
+from pathlib import Path
+
 import pytest
 from scripted import Scripted
 from support.engine import Engine
 
 from labs_analytics import AnalyticsClient
+
+# For the programs that the tests start.
+os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent / "src")
 
 HASTE = {"SEGMENT_BYTES": "16MiB", "FORWARD_BATCH_AGE": "20ms"}
 SOON = {"batch_age": 0.02, "retry_min": 0.02, "retry_max": 0.1}

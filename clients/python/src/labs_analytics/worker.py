@@ -242,8 +242,8 @@ class Worker:
         if self._left:
             return  # close() has seen to it
         if again is None:
-            self._settle_held()
             self._succeed()
+            self._settle_held()
         else:
             count = len(again.rest)
             self._held = Held(again.rest, count, held.size)

@@ -1,0 +1,94 @@
+"""The face for asyncio."""
+
+import asyncio
+import threading
+
+import pytest
+from scripted import accept, status
+
+from labs_analytics import AsyncAnalyticsClient
+
+SOON = {"key": "la_test", "product": 10, "batch_age": 0.02, "retry_min": 0.02, "retry_max": 0.1}
+
+
+def test_events_are_sent_and_the_end_waits_for_them(scripted):
+    server = scripted()
+
+    async def program():
+        async with AsyncAnalyticsClient(server.url, **SOON) as analytics:
+            for number in range(10):
+                assert await analytics.record("n", number)
+            assert await analytics.submit([{"key": "n", "value": 10}], pennkey="jdoe")
+            assert await analytics.flush()
+            assert analytics.stats().accepted == 11
+
+    asyncio.run(program())
+    assert server.accepted == list(range(11))
+
+
+def test_recording_lets_nobody_else_run(scripted):
+    server = scripted()
+
+    async def program():
+        async with AsyncAnalyticsClient(server.url, **SOON) as analytics:
+            ran = []
+            asyncio.get_running_loop().call_soon(ran.append, 1)
+            assert await analytics.record("n")
+            assert ran == []
+
+    asyncio.run(program())
+
+
+def test_the_loop_runs_while_a_call_waits_for_room(scripted):
+    release = threading.Event()
+    server = scripted(lambda request: (release.wait(60), accept(request))[1])
+
+    async def program():
+        options = SOON | {"queue_count": 1, "when_full": "block", "block_timeout": 60}
+        async with AsyncAnalyticsClient(server.url, **options) as analytics:
+            assert await analytics.record("n", 1)
+            waiting = asyncio.ensure_future(analytics.record("n", 2))
+            while not analytics._client._worker.queue._blocked:
+                await asyncio.sleep(0.001)
+            release.set()
+            assert await waiting
+            assert await analytics.flush()
+            assert analytics.stats().dropped_full == 0
+
+    asyncio.run(program())
+    assert server.accepted == [1, 2]
+
+
+@pytest.mark.parametrize("policy", [{}, {"when_full": "block", "block_timeout": 0.01}])
+def test_what_finds_no_room_is_dropped_once(scripted, policy):
+    server = scripted(default=status(503, Retry_After=3600))
+    told = []
+
+    async def program():
+        options = SOON | {"queue_count": 1, "on_drop": lambda *what: told.append(what)} | policy
+        analytics = AsyncAnalyticsClient(server.url, **options)
+        assert await analytics.record("n", 1)
+        assert not await analytics.record("n", 2)
+        assert analytics.stats().dropped_full == 1
+        assert [reason for _, reason in told] == ["the queue is full"]
+        assert not await analytics.close(0)
+
+    asyncio.run(program())
+
+
+def test_wrong_data_is_counted_and_raises_nothing(scripted):
+    async def program():
+        async with AsyncAnalyticsClient(scripted().url, **SOON) as analytics:
+            assert not await analytics.submit([])
+            assert analytics.stats().dropped_invalid == 1
+
+    asyncio.run(program())
+
+
+def test_several_loops_may_share_a_client(scripted):
+    server = scripted()
+    analytics = AsyncAnalyticsClient(server.url, **SOON)
+    for number in range(3):
+        asyncio.run(analytics.record("n", number))
+    assert asyncio.run(analytics.close())
+    assert server.accepted == [0, 1, 2]

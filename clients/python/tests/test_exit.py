@@ -1,0 +1,109 @@
+"""The end of a program: what is queued is sent, and nothing is printed."""
+
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+from scripted import accept, status
+
+
+def run(code, url, **options):
+    """Runs it in Python's development mode, where unclosed files and sockets are told too."""
+    beginning = f"""
+        import atexit, os, sys, threading
+        from labs_analytics import AnalyticsClient
+        client = AnalyticsClient({url!r}, key="la_test", product=10, **{options!r})
+    """
+    words = [sys.executable, "-X", "dev", "-c"]
+    program = textwrap.dedent(beginning) + textwrap.dedent(code)
+    return subprocess.run([*words, program], capture_output=True, text=True, timeout=60)
+
+
+ENDS = {
+    "falls off its end": "",
+    "exits": "sys.exit(0)",
+    "closes": "client.close()",
+    "has flushed": "client.flush()",
+    "records at its end": "atexit.register(lambda: client.record('n', 10))",
+    "has a thread that records": """
+        def more():
+            for number in range(10, 20):
+                client.record("n", number)
+        threading.Thread(target=more).start()
+    """,
+    "has a daemon that records": """
+        def more():
+            while True:
+                client.record("other", 1)
+        threading.Thread(target=more, daemon=True).start()
+    """,
+    "forks": """
+        if os.fork() == 0:
+            client.record("child", 1)
+            sys.exit(0)
+        os.wait()
+    """,
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_program_sends_what_it_has_queued_and_ends_quietly(scripted, end):
+    server = scripted()
+    code = "for number in range(10): client.record('n', number)\n" + textwrap.dedent(ENDS[end])
+    done = run(code, server.url, batch_age=3600)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "")
+    transactions = [one for request in server.requests for one in request.transactions]
+    values = [one["data"][0]["value"] for one in transactions if one["data"][0]["key"] == "n"]
+    assert [value for value in values if value < 10] == list(range(10))
+    assert len(values) == (20 if end == "has a thread that records" else len(values))
+    if end == "forks":
+        assert [one["data"][0]["key"] for one in transactions].count("child") == 1
+
+
+def test_an_engine_that_is_away_does_not_hold_a_program_up_nor_make_it_talk(scripted):
+    done = run("client.record('n', 1)", "http://127.0.0.1:1", exit_timeout=0.1)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_engine_that_is_silent_does_not_either(scripted):
+    release = threading.Event()
+    server = scripted(default=lambda request: (release.wait(60), accept(request))[1])
+    done = run(
+        "client.record('n', 1)\nwhile not client.stats().requests: pass",
+        server.url,
+        exit_timeout=0.1,
+        batch_age=0,
+    )
+    release.set()
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_program_that_fails_shows_its_own_fault_only(scripted):
+    server = scripted()
+    done = run("client.record('n', 1)\nraise SystemExit('mine')", server.url)
+    assert (done.returncode, done.stderr) == (1, "mine\n")
+    assert server.accepted == [1]
+
+
+def test_a_client_that_was_never_used_starts_nothing(scripted):
+    server = scripted()
+    done = run("print(threading.active_count(), 'ssl' in sys.modules)", server.url)
+    assert done.stdout.startswith("1 ") and done.stderr == ""
+    assert server.connections == 0
+
+
+def test_what_is_left_at_the_end_goes_to_the_spool(scripted, clients, tmp_path):
+    server = scripted(default=status(503, Retry_After=3600))
+    spool = str(tmp_path / "spool")
+    code = "for number in range(10): client.record('n', number)"
+    done = run(code, server.url, spool_dir=spool, exit_timeout=0.1, batch_age=3600)
+    assert (done.returncode, done.stderr) == (0, "")
+    server.requests.clear()
+    server._default = accept
+    client = clients(server.url, spool_dir=spool)
+    client.record("n", 10)
+    assert client.flush()
+    assert client.close()
+    assert sorted(server.accepted) == list(range(11))

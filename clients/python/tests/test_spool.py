@@ -1,0 +1,224 @@
+"""What cannot be sent waits on disk, for this process or another."""
+
+import os
+import stat
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+
+import pytest
+from scripted import accept, status
+from support import ports
+from support.wait import wait_until
+
+from labs_analytics.spool import BLOCK, LEFT_BEHIND_S, Spool
+
+AWAY = {"retry_min": 0.01, "retry_max": 0.05}
+
+
+@pytest.fixture
+def spools(tmp_path):
+    def make(unique="one", most_bytes=10 * BLOCK, address="a", product="10"):
+        return Spool(str(tmp_path / "spool"), address, product, most_bytes, unique)
+
+    return make
+
+
+def files(tmp_path, ending=".batch"):
+    return sorted(tmp_path.glob(f"spool/*/*{ending}"))
+
+
+# -- the folder
+
+
+def test_batches_come_back_oldest_first(spools):
+    spool = spools()
+    for line in (b"1", b"2", b"3"):
+        assert spool.put([line, b"x"])
+    found = []
+    while claim := spool.claim():
+        found.append(claim.lines)
+        claim.remove()
+    assert found == [[b"1", b"x"], [b"2", b"x"], [b"3", b"x"]]
+    assert spool.empty()
+
+
+def test_a_claimed_batch_is_nobody_elses_until_it_is_released(spools):
+    one, other = spools("one"), spools("other")
+    one.put([b"1"])
+    claim = one.claim()
+    assert other.claim() is None
+    claim.release()
+    second = other.claim()
+    assert second.lines == [b"1"]
+    second.remove()
+    assert one.claim() is None
+
+
+def test_the_bound_holds_for_all_processes_and_counts_blocks(spools):
+    one, other = spools("one", 3 * BLOCK), spools("other", 3 * BLOCK)
+    assert one.put([b"1"]) and other.put([b"x" * BLOCK])
+    assert one.size() == 2 * BLOCK + 1
+    assert not one.put([b"3"])
+    other.claim().remove()
+    assert one.put([b"3"])
+
+
+def test_other_addresses_and_products_have_folders_of_their_own(spools):
+    spools().put([b"1"])
+    assert spools(address="b").claim() is None
+    assert spools(product="11").claim() is None
+    assert spools("other").claim() is not None
+
+
+def test_only_the_owner_may_read_it(spools, tmp_path):
+    spools().put([b"1"])
+    (path,) = files(tmp_path)
+    for one, mode in ((path, 0o600), (path.parent, 0o700), (path.parent.parent, 0o700)):
+        assert stat.S_IMODE(one.stat().st_mode) == mode
+
+
+def test_what_is_no_batch_is_let_be(spools, tmp_path):
+    spool = spools()
+    spool.put([b"1"])
+    folder = files(tmp_path)[0].parent
+    for name in ("README", "1.batch.unfinished", "x.batch", "1-x-9.batch.bak"):
+        (folder / name).write_text("x")
+    assert spool.claim().lines == [b"1"]
+    assert spool.size() == BLOCK
+
+
+def test_what_a_dying_writer_has_left_is_removed_when_it_is_old(spools, tmp_path):
+    spool = spools()
+    spool.put([b"1"])
+    folder = files(tmp_path)[0].parent
+    for name, age in (("old", LEFT_BEHIND_S + 60), ("new", 0)):
+        file = folder / f"{name}.unfinished"
+        file.write_text("half")
+        when = file.stat().st_mtime - age
+        os.utime(file, (when, when))
+    spool.tidy()
+    assert [path.name for path in files(tmp_path, ".unfinished")] == ["new.unfinished"]
+    assert len(files(tmp_path)) == 1
+
+
+# -- the client
+
+
+def test_what_cannot_be_sent_is_on_disk_and_sent_by_the_next_client(scripted, clients, tmp_path):
+    server = scripted(default=status(503))
+    first = clients(server.url, spool_dir=tmp_path / "spool")
+    for number in range(10):
+        first.record("n", number)
+    assert first.flush()
+    stats = first.stats()
+    assert (stats.spooled, stats.queued) == (10, 0)
+    assert first.close()
+    server._default = accept
+    server.requests.clear()
+    second = clients(server.url, spool_dir=str(tmp_path / "spool"))
+    second.record("n", 10)
+    wait_until(lambda: second.stats().accepted == 11)
+    assert sorted(server.accepted) == list(range(11))
+    assert second.stats().unspooled == 10
+    wait_until(lambda: not files(tmp_path))
+
+
+def test_the_same_client_sends_what_it_has_put_away(scripted, clients, tmp_path):
+    server = scripted(*[status(503)] * 3)
+    client = clients(server.url, spool_dir=tmp_path / "spool", **AWAY)
+    for number in range(5):
+        client.record("n", number)
+    wait_until(lambda: client.stats().accepted == 5)
+    stats = client.stats()
+    assert stats.submitted == stats.accepted + stats.spooled - stats.unspooled
+    wait_until(lambda: not files(tmp_path))
+
+
+def test_a_full_spool_leaves_the_rest_in_memory(scripted, clients, tmp_path):
+    server = scripted(default=status(503))
+    client = clients(
+        server.url, spool_dir=tmp_path / "spool", spool_bytes=BLOCK, batch_count=1, **AWAY
+    )
+    for number in range(3):
+        client.record("n", number)
+    wait_until(lambda: client.stats().spooled == 1 and client.stats().failures >= 3)
+    assert client.stats().queued == 2
+    server._default = accept
+    wait_until(lambda: client.stats().accepted == 3)
+    assert client.stats().queued == 0
+
+
+def test_a_disk_that_cannot_leaves_everything_in_memory(scripted, clients, tmp_path):
+    (tmp_path / "spool").write_text("a file where the folder should be")
+    server = scripted(status(503), status(503))
+    client = clients(server.url, spool_dir=tmp_path / "spool", **AWAY)
+    client.record("n", 1)
+    assert client.flush()
+    stats = client.stats()
+    assert (stats.accepted, stats.spooled) == (1, 0)
+
+
+def test_what_a_close_leaves_goes_to_the_spool(scripted, clients, tmp_path):
+    server = scripted(default=status(503, Retry_After=3600))
+    client = clients(server.url, spool_dir=tmp_path / "spool", batch_age=3600)
+    for number in range(10):
+        client.record("n", number)
+    assert client.close(0)
+    stats = client.stats()
+    assert (stats.spooled, stats.queued, stats.dropped_overdue) == (10, 0, 0)
+    assert sum(path.read_bytes().count(b"\n") for path in files(tmp_path)) == 10
+
+
+def test_a_batch_of_which_a_part_is_settled_is_put_back_without_it(scripted, clients, tmp_path):
+    server = scripted(default=status(503))
+    first = clients(server.url, spool_dir=tmp_path / "spool", batch_age=3600)
+    for number in range(4):
+        first.record("n", number)
+    assert first.flush() and first.close()
+    server.requests.clear()
+    server._answers = [status(413), accept, status(503)]
+    server._default = accept
+    second = clients(server.url, spool_dir=tmp_path / "spool", **AWAY)
+    second.record("n", 4)
+    wait_until(lambda: second.stats().accepted == 5)
+    assert [len(request.transactions) for request in server.requests][:4] == [4, 2, 2, 2]
+    stats = second.stats()
+    assert stats.submitted == stats.accepted + stats.spooled - stats.unspooled
+    wait_until(lambda: not files(tmp_path))
+
+
+SUBMITTER = """
+    import os, sys, time
+    from labs_analytics import AnalyticsClient
+    url, token, spool, first = sys.argv[1:]
+    client = AnalyticsClient(url, token=token, product=10, spool_dir=spool, batch_age=0.02)
+    for number in range(int(first), int(first) + 100):
+        assert client.record("n", number)
+    assert client.flush()
+    print(client.stats().spooled, client.stats().accepted, flush=True)
+    if client.stats().spooled:
+        os.kill(os.getpid(), 9)
+"""
+
+
+def test_the_spool_survives_its_process_and_is_sent_by_the_next(engines, tmp_path):
+    engine = engines(listen=f"127.0.0.1:{ports.take()}")
+    token = engine.token()
+    engine.stop()
+
+    def submit(first):
+        code = textwrap.dedent(SUBMITTER)
+        words = [sys.executable, "-c", code, engine.url, token, str(tmp_path / "spool"), first]
+        return subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=60)
+
+    killed = submit(0)
+    assert (killed.stdout, killed.returncode) == ("100 0\n", -9), killed.stderr
+    engine.start()
+    submit(100)
+    engine.wait_until(lambda: engine.counts()["accepted"] == 200)
+    engine.wait_until_stored()
+    rows = engine.query("SELECT value FROM event")
+    assert Counter(row["value"] for row in rows) == Counter({str(n): 1 for n in range(200)})
+    assert not files(tmp_path)
