@@ -1,5 +1,6 @@
 """What a call hands over is what is sent, whatever happens to it afterwards."""
 
+import gc
 import json
 import uuid
 from datetime import date, datetime, timedelta, timezone
@@ -9,12 +10,12 @@ from enum import Enum, IntEnum
 import pytest
 
 from labs_analytics import Product, Transaction
-from labs_analytics.capture import Invalid, capture
+from labs_analytics.capture import Invalid, capture, named
 from labs_analytics.encode import decode, encode
 
 
 def captured(data, product=10, pennkey=None, timestamp=1):
-    return capture("id-1", data, product, pennkey, timestamp)[0]
+    return named(capture(1, data, product, pennkey, timestamp), "id")
 
 
 def sent(*arguments, **keywords):
@@ -104,16 +105,22 @@ def test_numbers_that_json_has_not_are_found_when_they_are_encoded(value):
 
 def test_instants_become_unix_seconds_and_texts_stay():
     east = timezone(timedelta(hours=5))
-    assert captured([{"key": "a", "value": 1}], timestamp=datetime(1970, 1, 1, 6, tzinfo=east))[
-        3
-    ] == pytest.approx(3600)
+    six = datetime(1970, 1, 1, 6, tzinfo=east)
+    assert captured([{"key": "a", "value": 1}], timestamp=six).timestamp == 3600
     text = "2026-09-21T14:13:20.25Z"
     assert sent([{"key": "a", "value": 1}], timestamp=text)["timestamp"] == text
 
 
+def test_what_is_captured_costs_the_garbage_collector_nothing():
+    one = capture(1, [{"key": "a", "value": 1}, {"key": "b", "value": "c"}], 10, "jdoe", None)
+    for _ in range(3):  # the inner tuples first
+        gc.collect()
+    assert not gc.is_tracked(one)
+
+
 def test_the_size_follows_the_texts():
-    small = capture("i", [{"key": "a", "value": "b"}], 10, None, None)[1]
-    large = capture("i", [{"key": "a", "value": "b" * 1001}], 10, None, None)[1]
+    small = capture(1, [{"key": "a", "value": "b"}], 10, None, None)[-1]
+    large = capture(1, [{"key": "a", "value": "b" * 1001}], 10, None, None)[-1]
     assert large - small == 1000
 
 

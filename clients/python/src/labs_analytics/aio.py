@@ -11,7 +11,7 @@ import asyncio
 from types import TracebackType
 from typing import Any, Callable, Optional, Type, TypeVar
 
-from labs_analytics.client import AnalyticsClient, Prepared
+from labs_analytics.client import AnalyticsClient
 from labs_analytics.types import Data, ProductLike, Stats, Timestamp, Value
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class AsyncAnalyticsClient:
     ) -> bool:
         """See AnalyticsClient.submit(). It waits only where that would: with when_full="block"
         and a full queue; a task that is cancelled then may have recorded it or not."""
-        return await self._finish(self._client._prepare(data, pennkey, timestamp, product))
+        return await self._finish(data, pennkey, timestamp, product)
 
     async def record(
         self,
@@ -46,17 +46,24 @@ class AsyncAnalyticsClient:
     ) -> bool:
         """See AnalyticsClient.record()."""
         point = ({"key": key, "value": value},)
-        return await self._finish(self._client._prepare(point, pennkey, timestamp, product))
+        return await self._finish(point, pennkey, timestamp, product)
 
-    async def _finish(self, prepared: Optional[Prepared]) -> bool:
+    async def _finish(
+        self,
+        data: Data,
+        pennkey: Optional[str],
+        timestamp: Optional[Timestamp],
+        product: Optional[ProductLike],
+    ) -> bool:
         client = self._client
-        if prepared is None:
-            return False
-        if client._put(prepared, 0.0):
+        outcome = client._submit(data, pennkey, timestamp, product, 0.0)
+        if outcome is True:
             return True
-        if client._patience > 0 and await _elsewhere(client._put, prepared, client._patience):
-            return True
-        return client._turn_away(prepared)
+        if client._patience > 0 and not isinstance(outcome, bool):
+            worker, captured = outcome
+            if await _elsewhere(worker.queue.put, captured, client._patience):
+                return True
+        return client._turn_away(outcome)
 
     async def flush(self, timeout: float = 10.0) -> bool:
         """See AnalyticsClient.flush()."""

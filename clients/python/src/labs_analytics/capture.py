@@ -4,6 +4,9 @@ This runs on the caller's path. What is copied is only what can change later: th
 in it and values of odd types become a tuple of pairs of immutable things; texts and numbers are
 immutable and only referred to. Nothing is encoded here.
 
+What is captured is a plain tuple and not a nicer object: Python's garbage collector stops looking
+at plain tuples of texts and numbers, so a long queue does not slow the program.
+
 What can be seen at no cost to be no transaction is Invalid; all other rules (lengths, counts,
 which products there are) are the engine's, whose refusal names the field.
 """
@@ -13,7 +16,7 @@ from __future__ import annotations
 from datetime import date, datetime, time
 from decimal import Decimal
 from time import time as now
-from typing import Any, List, Optional, Tuple
+from typing import Any, List, Optional, Tuple, Union
 from uuid import UUID
 
 from labs_analytics.types import Data, Point, ProductLike, Timestamp, Transaction, Value
@@ -29,14 +32,23 @@ class Invalid(ValueError):
     """The arguments are no transaction; the message says which and why."""
 
 
+Captured = Tuple[int, ProductLike, Optional[str], Union[int, float, str], Tuple[Point, ...], int]
+"""Number, product, pennkey, timestamp, datapoints; and about how many bytes it takes in memory."""
+
+
+def named(captured: Captured, unique: str) -> Transaction:
+    """The transaction, with an id that is unlike all others if `unique` is the process's own."""
+    number, product, pennkey, timestamp, points, _ = captured
+    return Transaction(f"{unique}-{number:x}", product, pennkey, timestamp, points)
+
+
 def capture(
-    identity: str,
+    number: int,
     data: Data,
     product: Optional[ProductLike],  # None is invalid
     pennkey: Optional[str],
     timestamp: Optional[Timestamp],
-) -> Tuple[Transaction, int]:
-    """The transaction, and about how many bytes of memory it takes."""
+) -> Captured:
     size = TRANSACTION_BYTES
     points: List[Point] = []
     try:
@@ -72,7 +84,7 @@ def capture(
         raise Invalid("product: is no number or name")
     if pennkey is not None and type(pennkey) is not str:
         pennkey = text(pennkey)
-    return Transaction(identity, product, pennkey, timestamp, tuple(points)), size
+    return number, product, pennkey, timestamp, tuple(points), size
 
 
 def _seconds(instant: datetime) -> float:

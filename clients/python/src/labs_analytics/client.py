@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Dict, Optional, Tuple, Type, Union
 
 from labs_analytics import lifecycle
-from labs_analytics.capture import Invalid, capture
+from labs_analytics.capture import Captured, Invalid, capture
 from labs_analytics.options import Options, check, patience_of, provider_of
 from labs_analytics.tally import logger
 from labs_analytics.transport import Address
@@ -19,12 +19,12 @@ from labs_analytics.types import (
     Stats,
     Timestamp,
     TokenProvider,
-    Transaction,
     Value,
 )
 from labs_analytics.worker import Worker
 
-Prepared = Tuple[Worker, Transaction, int]
+Homeless = Tuple[Worker, Captured]
+"""What found no room in the queue."""
 
 
 class AnalyticsClient:
@@ -126,7 +126,8 @@ class AnalyticsClient:
 
         True: it is queued. False: it was dropped, counted in stats(), and told to on_drop (one
         that is no transaction is only counted and logged). It does not raise."""
-        return self._finish(self._prepare(data, pennkey, timestamp, product))
+        outcome = self._submit(data, pennkey, timestamp, product, self._patience)
+        return outcome is True or self._turn_away(outcome)
 
     def record(
         self,
@@ -139,24 +140,27 @@ class AnalyticsClient:
     ) -> bool:
         """Records a transaction of one datapoint. See submit()."""
         point = ({"key": key, "value": value},)
-        return self._finish(self._prepare(point, pennkey, timestamp, product))
+        outcome = self._submit(point, pennkey, timestamp, product, self._patience)
+        return outcome is True or self._turn_away(outcome)
 
-    # Steps, for AsyncAnalyticsClient waits in between. None of them raises.
+    # In two steps, for AsyncAnalyticsClient waits in between. None of them raises.
 
-    def _prepare(
+    def _submit(
         self,
         data: Data,
         pennkey: Optional[str],
         timestamp: Optional[Timestamp],
         product: Optional[ProductLike],
-    ) -> Optional[Prepared]:
+        patience: float,
+    ) -> Union[bool, Homeless]:
+        """True: queued. False: not a transaction."""
         try:
             worker = self._worker
             if worker is None or worker.pid != getpid():
                 worker = self._own_worker()
             try:
-                transaction, size = capture(
-                    worker.next_id(),
+                captured = capture(
+                    next(worker.numbers),
                     data,
                     self._product if product is None else product,
                     pennkey,
@@ -164,17 +168,9 @@ class AnalyticsClient:
                 )
             except Invalid as fault:
                 worker.tally.invalid(str(fault))
-                return None
-            return worker, transaction, size
-        except Exception:
-            logger.exception("labs_analytics is at fault: a transaction was not recorded")
-            return None
-
-    def _put(self, prepared: Prepared, patience: float) -> bool:
-        worker, transaction, size = prepared
-        try:
-            if not worker.queue.put(transaction, size, patience):
                 return False
+            if not worker.queue.put(captured, patience):
+                return worker, captured
             if not worker.started:
                 lifecycle.enroll(worker)
                 worker.start()
@@ -183,16 +179,10 @@ class AnalyticsClient:
             logger.exception("labs_analytics is at fault: a transaction was not recorded")
             return False
 
-    def _finish(self, prepared: Optional[Prepared]) -> bool:
-        if prepared is None:
-            return False
-        if self._put(prepared, self._patience):
-            return True
-        return self._turn_away(prepared)
-
-    def _turn_away(self, prepared: Prepared) -> bool:
-        worker, transaction, _ = prepared
-        worker.turn_away(transaction)
+    def _turn_away(self, outcome: Union[bool, Homeless]) -> bool:
+        if not isinstance(outcome, bool):
+            worker, captured = outcome
+            worker.turn_away(captured)
         return False
 
     def _own_worker(self) -> Worker:

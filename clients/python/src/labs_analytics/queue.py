@@ -14,9 +14,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from time import monotonic
-from typing import Deque, List, NamedTuple, Optional, Tuple
+from typing import Deque, List, NamedTuple, Optional
 
-from labs_analytics.types import Transaction
+from labs_analytics.capture import Captured
 
 NEVER = 1 << 62
 # Longer ones overflow the clock of the platform.
@@ -26,7 +26,7 @@ LONGEST_SLEEP_S = 3600.0
 class Taken(NamedTuple):
     """What the thread has taken and must settle."""
 
-    transactions: List[Transaction]
+    transactions: List[Captured]
     size: int
 
 
@@ -40,34 +40,48 @@ class BoundedQueue:
         self._work = threading.Condition(self._lock)  # for the thread
         self._room = threading.Condition(self._lock)  # for callers who wait for room
         self._calm = threading.Condition(self._lock)  # for callers who flush
-        self._items: Deque[Tuple[Transaction, int]] = deque()
-        self._items_bytes = 0
+        self._items: Deque[Captured] = deque()
         self._wake_at = NEVER  # transactions or
         self._wake_at_bytes = NEVER  # bytes that end the thread's sleep
         self._blocked = 0
         self._flush_to = 0
         self._nudged = False
         self._closed = False
-        self.held = 0  # not settled
-        self.held_bytes = 0
+        # Totals, which only grow; what is there now is what they differ by.
         self.submitted = 0
         self.settled = 0
+        self._bytes_in = 0
+        self._bytes_taken = 0
+        self._bytes_settled = 0
+
+    @property
+    def held(self) -> int:
+        """Transactions that are not settled."""
+        return self.submitted - self.settled
+
+    @property
+    def held_bytes(self) -> int:
+        return self._bytes_in - self._bytes_settled
 
     # -- for callers
 
-    def put(self, transaction: Transaction, size: int, patience: float = 0.0) -> bool:
+    def put(self, transaction: Captured, patience: float = 0.0) -> bool:
         """False: no room, not within `patience` seconds either; or closed."""
+        size = transaction[-1]
         with self._lock:
             if (
-                self.held >= self._most or self.held_bytes + size > self._most_bytes or self._closed
+                self.submitted - self.settled >= self._most
+                or self._bytes_in - self._bytes_settled + size > self._most_bytes
+                or self._closed
             ) and not self._wait_for_room(size, patience):
                 return False
-            self._items.append((transaction, size))
-            self._items_bytes += size
-            self.held += 1
-            self.held_bytes += size
+            self._items.append(transaction)
             self.submitted += 1
-            if len(self._items) >= self._wake_at or self._items_bytes >= self._wake_at_bytes:
+            self._bytes_in += size
+            if (
+                len(self._items) >= self._wake_at
+                or self._bytes_in - self._bytes_taken >= self._wake_at_bytes
+            ):
                 self._wake_at = self._wake_at_bytes = NEVER
                 self._work.notify()
             return True
@@ -140,7 +154,7 @@ class BoundedQueue:
                 end = until
             while (
                 len(self._items) < most
-                and self._items_bytes < most_bytes
+                and self._bytes_in - self._bytes_taken < most_bytes
                 and self.settled >= self._flush_to
             ):
                 if not self._sleep(most, most_bytes, end):
@@ -160,13 +174,12 @@ class BoundedQueue:
         return True
 
     def _pop(self, most: int, most_bytes: int) -> Taken:
-        taken: List[Transaction] = []
+        taken: List[Captured] = []
         size = 0
-        while self._items and len(taken) < most and (not taken or size < most_bytes):
-            transaction, bytes_of_it = self._items.popleft()
-            taken.append(transaction)
-            size += bytes_of_it
-        self._items_bytes -= size
+        while self._items and len(taken) < most and size < most_bytes:
+            taken.append(self._items.popleft())
+            size += taken[-1][-1]
+        self._bytes_taken += size
         return Taken(taken, size)
 
     def pause(self, until: float) -> None:
@@ -184,17 +197,16 @@ class BoundedQueue:
     def settle(self, count: int, size: int) -> None:
         with self._lock:
             self.settled += count
-            self.held -= count
-            self.held_bytes -= size
+            self._bytes_settled += size
             self._calm.notify_all()
             if self._blocked:
                 self._room.notify_all()
 
-    def take_all(self) -> List[Transaction]:
+    def take_all(self) -> List[Captured]:
         with self._lock:
-            taken = [transaction for transaction, _ in self._items]
+            taken = list(self._items)
             self._items.clear()
-            self._items_bytes = 0
+            self._bytes_taken = self._bytes_in
             return taken
 
     def settle_all(self) -> None:

@@ -20,7 +20,7 @@ from itertools import count
 from time import monotonic, sleep
 from typing import List, Optional
 
-from labs_analytics.capture import Invalid
+from labs_analytics.capture import Captured, Invalid, named
 from labs_analytics.encode import encode
 from labs_analytics.options import Options
 from labs_analytics.queue import BoundedQueue, Taken
@@ -28,7 +28,7 @@ from labs_analytics.retry import Backoff
 from labs_analytics.sender import Sender
 from labs_analytics.spool import Claim, Spool
 from labs_analytics.tally import Tally, logger
-from labs_analytics.types import Stats, Transaction
+from labs_analytics.types import Stats
 
 # While the engine is away, batches for the disk grow so many times older than those that are sent.
 SPOOL_AGES = 5
@@ -57,7 +57,7 @@ class Worker:
         self.tally = Tally(options.on_drop)
         self.started = False
         self.exit_timeout = options.exit_timeout
-        self._numbers = count(1)
+        self.numbers = count(1)  # of transactions
         self._options = options
         self._starting = threading.Lock()
         self._thread: Optional[threading.Thread] = None
@@ -85,12 +85,9 @@ class Worker:
 
     # -- for callers
 
-    def next_id(self) -> str:
-        """Unlike any other of any process, at most 64 bytes."""
-        return f"{self.unique}-{next(self._numbers):x}"
-
-    def turn_away(self, transaction: Transaction) -> None:
+    def turn_away(self, captured: Captured) -> None:
         """The queue did not take it."""
+        transaction = named(captured, self.unique)
         if self.queue.closed:
             self.tally.closed(transaction)
         else:
@@ -224,9 +221,10 @@ class Worker:
     def _encoded(self, taken: Taken) -> Held:
         return Held(self._lines_of(taken.transactions), len(taken.transactions), taken.size)
 
-    def _lines_of(self, transactions: List[Transaction]) -> List[bytes]:
+    def _lines_of(self, several: List[Captured]) -> List[bytes]:
         lines: List[bytes] = []
-        for number, transaction in enumerate(transactions, 1):
+        for number, captured in enumerate(several, 1):
+            transaction = named(captured, self.unique)
             try:
                 lines.append(encode(transaction))
             except Invalid as fault:
@@ -338,8 +336,7 @@ class Worker:
             self._left = True
             lines = list(self._held.lines) if self._held is not None else []
             self._held = None
-            transactions = self.queue.take_all()
-            lines += self._lines_of(transactions)
+            lines += self._lines_of(self.queue.take_all())
             most = self._options.batch_count
             for start in range(0, len(lines), most):
                 batch = lines[start : start + most]
