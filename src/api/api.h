@@ -31,6 +31,7 @@ struct api_view {
     struct ledger *ledger;
     const struct txn_products *products;
     struct users *users;
+    struct auth *auth;       /* NULL: offline */
     struct forward *forward; /* NULL: offline */
     struct upkeep *upkeep;   /* NULL: offline */
     struct store *store;     /* for what the log no longer holds; NULL: not asked */

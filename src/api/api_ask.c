@@ -217,9 +217,13 @@ void handle_live(struct http_request *request, void *arg)
 void handle_ready(struct http_request *request, void *arg)
 {
     struct api *api = arg;
+    struct auth_status keys;
     struct err err;
 
-    if (queue_refusing(api->options.view.queue, &err))
+    auth_status(api->options.auth, &keys);
+    if (keys.keys == 0)
+        err_set(&err, ERR_UNAVAILABLE, "the keys to check tokens with are not known yet");
+    if (keys.keys == 0 || queue_refusing(api->options.view.queue, &err))
         respond_refused(loop_of(request), request, &err);
     else
         http_respond(request, 200, NULL, SLICE("{\"status\":\"ready\"}"));

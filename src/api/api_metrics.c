@@ -20,14 +20,15 @@ struct readings {
     struct auth_stats tokens;
     struct users_status users;
     struct upkeep_status upkeep;
+    struct auth_status keys;
     uint64_t accepted, rejected, datapoints, refused, limited_requests, limited_datapoints;
-    double uptime;
+    double uptime, keys_age;
     bool refusing;
 };
 
 #define FIELD(f, type) offsetof(struct readings, f), type
 
-enum reading_type { READ_UINT, READ_BOOL, READ_SECONDS_US, READ_DOUBLE, READ_STORE_UP };
+enum reading_type { READ_UINT, READ_SIZE, READ_BOOL, READ_SECONDS_US, READ_DOUBLE, READ_STORE_UP };
 
 static const struct metric {
     const char *name;   /* behind "labs_analytics_" */
@@ -162,6 +163,15 @@ static const struct metric {
     {"token_checks_total", "{cache=\"hit\"}", "counter", "Tokens checked.",
      FIELD(tokens.hits, READ_UINT)},
     {"token_checks_total", "{cache=\"miss\"}", NULL, NULL, FIELD(tokens.misses, READ_UINT)},
+    {"jwks_keys", "", "gauge", "Keys in force, that tokens are checked by.",
+     FIELD(keys.keys, READ_SIZE)},
+    {"jwks_age_seconds", "", "gauge",
+     "Since the identity provider last gave its keys, or since the start if it never did.",
+     FIELD(keys_age, READ_DOUBLE)},
+    {"jwks_fetches_total", "", "counter", "Fetches of the key set.",
+     FIELD(keys.fetches, READ_UINT)},
+    {"jwks_failures_total", "", "counter", "Those of them that failed.",
+     FIELD(keys.failures, READ_UINT)},
     {"token_refusals_total", "", "counter", "Requests without a good token.",
      FIELD(tokens.refused, READ_UINT)},
 };
@@ -169,6 +179,15 @@ static const struct metric {
 static uint64_t counted(const atomic_uint_fast64_t *counter)
 {
     return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* 0 without an identity provider. */
+static double age_of_keys(const struct api_view *view, const struct auth_status *keys)
+{
+    int64_t since_us = keys->confirmed_us != 0 ? keys->confirmed_us : view->started_us;
+    int64_t age_us = clock_wall_us() - since_us;
+
+    return keys->fetched && age_us > 0 ? (double)age_us / 1e6 : 0;
 }
 
 static void take_readings(struct api *api, struct readings *readings)
@@ -186,6 +205,8 @@ static void take_readings(struct api *api, struct readings *readings)
         .uptime = (double)(clock_mono_us() - view->started_us) / 1e6,
         .refusing = queue_refusing(view->queue, NULL),
     };
+    auth_status(view->auth, &readings->keys);
+    readings->keys_age = age_of_keys(view, &readings->keys);
     for (unsigned i = 0; i < api->options.loops; i++) {
         struct loop *loop = atomic_load(&api->loops[i]);
         struct auth_stats tokens;
@@ -217,6 +238,9 @@ static void write_metric(struct buf *out, const struct metric *metric,
     switch (metric->read) {
     case READ_UINT:
         buf_printf(out, "%" PRIu64 "\n", *(const uint64_t *)at);
+        break;
+    case READ_SIZE:
+        buf_printf(out, "%zu\n", *(const size_t *)at);
         break;
     case READ_BOOL:
         buf_printf(out, "%d\n", *(const bool *)at);

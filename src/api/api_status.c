@@ -110,6 +110,28 @@ static void write_failed(const struct api_view *view, struct buf *out)
                ledger.full ? "true" : "false");
 }
 
+/* What tokens are checked by. */
+static void write_keys(const struct api_view *view, struct buf *out)
+{
+    struct auth_status keys;
+    int64_t age;
+
+    if (view->auth == NULL)
+        return;
+    auth_status(view->auth, &keys);
+    age = clock_wall_us() - keys.confirmed_us;
+    buf_printf(out, ",\"keys\":{\"source\":\"%s\",\"count\":%zu,\"age_s\":",
+               keys.fetched ? "jwks" : "development", keys.keys);
+    if (keys.confirmed_us != 0)
+        json_write_seconds(out, age > 0 ? age : 0);
+    else
+        buf_append_text(out, "null");
+    buf_append_text(out, ",\"last_error\":");
+    json_write_string(out,
+                      keys.last_error[0] != '\0' ? slice_of(keys.last_error) : (struct slice){0});
+    buf_append_char(out, '}');
+}
+
 /* If there is somebody to ask for the users of sessions. */
 static void write_users(const struct api_view *view, struct buf *out)
 {
@@ -147,6 +169,7 @@ int api_write_status(const struct api_view *view, struct buf *out, struct err *e
     write_queue(view, out);
     write_store(view, out);
     write_users(view, out);
+    write_keys(view, out);
     buf_printf(out,
                ",\"transactions\":{\"accepted\":%" PRIu64 ",\"uncompleted\":%" PRIu64
                ",\"successful\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"discarded\":%" PRIu64

@@ -31,6 +31,7 @@ struct engine {
     struct auth *auth;
     struct auth_origins *origins;
     struct auth_keyring *keyring;
+    struct auth_jwks *jwks; /* NULL: the development issuer signs */
     struct users *users;
     struct ledger *ledger;
     struct queue *queue;
@@ -58,10 +59,8 @@ static int check_options(struct engine *engine, struct err *err)
     const struct config *config = engine->config;
     struct store *store;
 
-    if (config->environment == CONFIG_PRODUCTION)
-        return err_set(err, ERR_INVALID,
-                       "ENVIRONMENT=PRODUCTION: needs the key set of an identity provider "
-                       "(JWKS_URL), which this version does not read yet");
+    if (app_identity_check(config, err) != 0)
+        return err->code;
     if (txn_products_open(config->products, &engine->products, err) != 0)
         return err_wrap(err, "PRODUCTS");
     if (config->body_memory < config->max_body_bytes)
@@ -72,6 +71,8 @@ static int check_options(struct engine *engine, struct err *err)
         return err_wrap(err, "ALLOWED_URNS");
     if (auth_origins_parse(config->cors_origins, &engine->origins, err) != 0)
         return err_wrap(err, "CORS_ORIGINS=%s", config->cors_origins);
+    if (auth_use_products(engine->auth, config->urn_products, engine->products, err) != 0)
+        return err_wrap(err, "URN_PRODUCTS");
     if (forward_check_window(config->forward_window, err) != 0)
         return err_wrap(err, "FORWARD_WINDOW=%s", config->forward_window);
     if (config->quiet_above < config->quiet_below)
@@ -86,21 +87,7 @@ static int check_options(struct engine *engine, struct err *err)
     store_close(store);
     if (app_listen_check_tls(config, err) != 0)
         return err->code;
-    return app_listen_check_local(config, err);
-}
-
-static int open_auth(struct engine *engine, struct err *err)
-{
-    struct auth_issuer *issuer;
-    struct auth_keys *keys = NULL;
-    int code = auth_issuer_open(engine->config->data_dir, &issuer, err);
-
-    if (code != 0)
-        return code;
-    if ((code = auth_issuer_keys(issuer, &keys, err)) == 0)
-        auth_use_keys(engine->auth, keys);
-    auth_issuer_close(issuer);
-    return code;
+    return config->jwks_url[0] != '\0' ? 0 : app_listen_check_local(config, err);
 }
 
 /* All that commands need to ask this engine is there before its address is. */
@@ -162,6 +149,7 @@ static int open_users(struct engine *engine, struct err *err)
         .url = config->introspection_url,
         .client_id = config->introspection_client_id,
         .client_secret = config->introspection_client_secret,
+        .ca_file = config->ca_file,
         .user_members = config->introspection_user,
         .timeout_ms = (int64_t)config->introspection_timeout,
         .patience_ms = (int64_t)config->introspection_patience,
@@ -226,6 +214,7 @@ static int start_http(struct engine *engine, struct err *err)
                  .ledger = engine->ledger,
                  .products = engine->products,
                  .users = engine->users,
+                 .auth = engine->auth,
                  .forward = engine->forward,
                  .upkeep = engine->upkeep,
                  .store_kind = forward_status(engine->forward).kind,
@@ -278,9 +267,10 @@ static int start(struct engine *engine, struct err *err)
 
     if ((code = check_options(engine, err)) != 0 ||
         (code = app_dir_open(config->data_dir, APP_DIR_ENGINE, &engine->dir, err)) != 0 ||
-        (code = open_auth(engine, err)) != 0 || (code = open_keyring(engine, err)) != 0 ||
-        (code = open_users(engine, err)) != 0 || (code = open_queue(engine, err)) != 0 ||
-        (code = start_forward(engine, err)) != 0 || (code = start_upkeep(engine, err)) != 0)
+        (code = app_identity_open(config, engine->auth, &engine->jwks, err)) != 0 ||
+        (code = open_keyring(engine, err)) != 0 || (code = open_users(engine, err)) != 0 ||
+        (code = open_queue(engine, err)) != 0 || (code = start_forward(engine, err)) != 0 ||
+        (code = start_upkeep(engine, err)) != 0)
         return code;
     return start_http(engine, err);
 }
@@ -300,6 +290,7 @@ static void stop(struct engine *engine, bool served)
     users_close(engine->users);
     auth_keyring_close(engine->keyring);
     auth_origins_free(engine->origins);
+    auth_jwks_stop(engine->jwks);
     auth_close(engine->auth);
     txn_products_close(engine->products);
     app_dir_close(&engine->dir);

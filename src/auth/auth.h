@@ -9,9 +9,9 @@
  * future, `nbf` and `iat`, where there, do not; AUTH_LEEWAY seconds are forgiven, numeric
  * dates may have fractions. The algorithm comes from the key and must be the token's;
  * `none` and HS* are never taken. A token without `kid` is tried against every key of
- * its kind; one with a `kid` only against the keys of that name. Keys inside a token
- * (jwk, jku, x5c, x5u) are never looked at, `crit` is refused (RFC 7515 section 4.1.11:
- * no extension is understood here), and so is JSON with a name given twice.
+ * its kind; one with a `kid` only against the keys of that name. A token that brings a key of
+ * its own (jwk, jku, x5c, x5u) is refused and that key never looked at; so is `crit` (RFC 7515
+ * section 4.1.11: no extension is understood here), and JSON with a name given twice.
  *
  * Browsers, apps, readers and administrators send an API key instead, `la_...`: see the
  * keyring below.
@@ -60,8 +60,8 @@ struct auth_claims {
 bool auth_may_write(const struct auth_claims *claims, uint32_t product);
 
 /*
- * A set of keys that verifies: the interface that every source of keys fills (now the
- * development issuer, later JWKS). A set is immutable once it is in force.
+ * A set of keys that verifies: what both sources of keys make, the development issuer and an
+ * identity provider. A set is immutable once it is in force.
  */
 struct auth_keys;
 
@@ -84,6 +84,13 @@ void auth_close(struct auth *auth);
  * `meters` of either kind are counted on their own. Without it nothing is limited. */
 void auth_use_limits(struct auth *auth, const struct rate_limits *urns,
                      const struct rate_limits *keys, size_t meters);
+
+/* Which products a URN may write, before the first cache is opened:
+ * "urn:pennlabs:clubs=CLUBS,urn:pennlabs:courses=PCA+PCP", with "*" as in allowed_urns. Of the
+ * entries for a URN the most exact one counts; a URN without any, and "" as a whole, may write
+ * all. ERR_INVALID names a bad entry. */
+MUST_CHECK int auth_use_products(struct auth *auth, const char *urn_products,
+                                 const struct txn_products *products, struct err *err);
 
 /* Puts a set of keys in force, from any thread; takes ownership. Cached tokens of the
  * set before are no longer valid from the next check on. */
@@ -191,6 +198,43 @@ void auth_keyring_list(struct auth_keyring *ring, struct buf *out);
 MUST_CHECK int auth_keyring_admit_operator(struct auth_keyring *ring, struct err *err);
 /* Reads the file. `ret` holds a NUL-terminated text. */
 MUST_CHECK int auth_operator_key(const char *data_dir, char ret[AUTH_KEY_SIZE], struct err *err);
+
+/*
+ * The key set of an identity provider, fetched from a URL by a thread of its own: at once, again
+ * by age, and soon (but not more often than every min_interval_ms) when a token came that a newer
+ * key may have signed. A fetch that fails (also: no answer in time, another status than 200, more
+ * than AUTH_MAX_JWKS bytes, no key of use) is tried again after a pause that doubles from 1 s to
+ * 60 s, and changes nothing: the last good set stays in force. It is kept in
+ * <data_dir>/jwks.json, with the URL that it came from, and is in force from the start on. A set
+ * of the same keys leaves the caches as they are.
+ */
+struct auth_jwks;
+
+struct auth_jwks_options {
+    const char *url; /* one that fetch_check_url() lets pass */
+    const char *data_dir;
+    const char *ca_file; /* as in struct fetch_request */
+    int64_t refresh_ms;
+    int64_t min_interval_ms;
+    int64_t timeout_ms; /* of one fetch */
+};
+
+/* Reads the set that was kept, and starts the thread. */
+MUST_CHECK int auth_jwks_start(struct auth *auth, const struct auth_jwks_options *options,
+                               struct auth_jwks **ret, struct err *err);
+/* After the last check, before auth_close(). Takes about a second at most. */
+void auth_jwks_stop(struct auth_jwks *jwks);
+
+/* Where the keys come from, and how that goes. */
+struct auth_status {
+    bool fetched;         /* from an identity provider */
+    size_t keys;          /* in force; 0: no set ever was */
+    int64_t confirmed_us; /* when the provider last gave the set, by the wall clock; 0: never */
+    uint64_t fetches;     /* since the start, those that failed too */
+    uint64_t failures;
+    char last_error[512]; /* why the last fetch failed; "": it did not */
+};
+void auth_status(struct auth *auth, struct auth_status *ret); /* any thread */
 
 /*
  * The development issuer: an RSA key of 2048 bits in <data_dir>/development-key.pem,

@@ -159,6 +159,34 @@ static void count(_Atomic uint64_t *counter)
     atomic_store_explicit(counter, before + 1, memory_order_relaxed);
 }
 
+/* Reads what is not in the cache, and adds what the token does not say itself. */
+static int read_token(struct auth_cache *cache, struct slice text, struct auth_token *ret,
+                      struct err *err)
+{
+    const struct auth *auth = cache->auth;
+    const struct auth_grant *grant;
+    struct auth_token token;
+    int rc = auth_token_read(cache->keys, &auth->urns, text, &token, err);
+
+    if (rc == ERR_NOT_FOUND) {
+        auth_want_keys(cache->auth);
+        if (err != NULL)
+            err->code = ERR_INVALID; /* the words are right as they are */
+        return ERR_INVALID;
+    }
+    if (rc != 0)
+        return rc;
+    grant = auth_grants_find(&auth->grants, token.claims.subject);
+    if (grant != NULL) {
+        token.claims.products = grant->products;
+        token.claims.product_count = grant->count;
+    }
+    if (token.allowed)
+        token.claims.meter = rate_meter(auth->urn_rates, token.claims.subject);
+    *ret = token;
+    return 0;
+}
+
 /* What the token says, from the cache or by reading it. */
 static int look_up(struct auth_cache *cache, struct slice text, const struct auth_token **ret,
                    struct err *err)
@@ -178,11 +206,9 @@ static int look_up(struct auth_cache *cache, struct slice text, const struct aut
     count(&cache->misses);
     if (entry != NULL)
         drop(cache, entry);
-    rc = auth_token_read(cache->keys, &cache->auth->urns, text, &token, err);
+    rc = read_token(cache, text, &token, err);
     if (rc != 0)
         return rc;
-    if (token.allowed)
-        token.claims.meter = rate_meter(cache->auth->urn_rates, token.claims.subject);
     if (cache->limit == 0) {
         cache->uncached = token;
         *ret = &cache->uncached;

@@ -107,6 +107,19 @@ static json_t *public_ec(const json_t *key)
     return json_pack("{s:s, s:s, s:s, s:s}", "kty", "EC", "crv", "P-256", "x", x.at, "y", y.at);
 }
 
+/* Of all that a key is to us: its public members and its kid. */
+static void digest_of(const char *public_part, struct slice kid, unsigned char out[AUTH_DIGEST])
+{
+    struct buf text = {0};
+
+    buf_append(&text, public_part, strlen(public_part) + 1);
+    if (kid.at != NULL)
+        buf_append_slice(&text, kid);
+    if (EVP_Digest(text.data, text.len - (kid.at == NULL), out, NULL, EVP_sha256(), NULL) != 1)
+        abort(); /* as mem_alloc(): all that can fail here is memory */
+    buf_free(&text);
+}
+
 /* False if the key is not one of ours. */
 static bool read_key(const json_t *key, struct auth_key *ret)
 {
@@ -126,34 +139,31 @@ static bool read_key(const json_t *key, struct auth_key *ret)
     text = json_dumps(public_part, JSON_COMPACT);
     if (text != NULL)
         jwk = cjose_jwk_import(text, strlen(text), NULL);
-    free(text);
     json_decref(public_part);
-    if (jwk == NULL)
+    if (jwk == NULL) {
+        free(text);
         return false;
+    }
     *ret = (struct auth_key){
         .jwk = jwk,
         .algorithm = is_rsa ? AUTH_RS256 : AUTH_ES256,
         .kid = kid.at != NULL ? mem_strndup(kid.at, kid.len) : NULL,
     };
+    digest_of(text, kid, ret->digest);
+    free(text);
     return true;
 }
 
-int auth_keys_parse(struct slice jwks, bool development, struct auth_keys **ret, struct err *err)
+int auth_keys_read(const json_t *set, bool development, struct auth_keys **ret, struct err *err)
 {
+    const json_t *list = json_object_get(set, "keys");
     struct auth_keys *keys;
-    json_t *set, *list;
     const json_t *key;
     size_t i;
     int rc = 0;
 
-    if (jwks.len == 0 || jwks.len > AUTH_MAX_JWKS)
-        return err_set(err, ERR_INVALID, "the key set must have 1 to %d bytes", AUTH_MAX_JWKS);
-    set = json_loadb(jwks.at, jwks.len, JSON_REJECT_DUPLICATES, NULL);
-    list = json_object_get(set, "keys");
-    if (!json_is_array(list)) {
-        json_decref(set);
+    if (!json_is_array(list))
         return err_set(err, ERR_INVALID, "the key set must be {\"keys\": [...]}");
-    }
     keys = mem_zalloc(sizeof *keys);
     atomic_init(&keys->references, 1);
     keys->development = development;
@@ -175,12 +185,38 @@ int auth_keys_parse(struct slice jwks, bool development, struct auth_keys **ret,
         rc = err_set(err, ERR_INVALID,
                      "the key set has no RSA key of 2048 bits and no P-256 key "
                      "for signatures");
-    json_decref(set);
     if (rc == 0)
         *ret = keys;
     else
         auth_keys_free(keys);
     return rc;
+}
+
+int auth_keys_parse(struct slice jwks, bool development, struct auth_keys **ret, struct err *err)
+{
+    json_t *set;
+    int rc;
+
+    if (jwks.len == 0 || jwks.len > AUTH_MAX_JWKS)
+        return err_set(err, ERR_INVALID, "the key set must have 1 to %d bytes", AUTH_MAX_JWKS);
+    set = json_loadb(jwks.at, jwks.len, JSON_REJECT_DUPLICATES, NULL);
+    rc = auth_keys_read(set, development, ret, err);
+    json_decref(set);
+    return rc;
+}
+
+size_t auth_keys_missing(const struct auth_keys *keys, const struct auth_keys *in)
+{
+    size_t missing = 0;
+
+    for (size_t i = 0; i < keys->count; i++) {
+        size_t j = 0;
+
+        while (j < in->count && memcmp(keys->keys[i].digest, in->keys[j].digest, AUTH_DIGEST) != 0)
+            j++;
+        missing += j == in->count;
+    }
+    return missing;
 }
 
 struct auth_keys *auth_keys_retain(struct auth_keys *keys)

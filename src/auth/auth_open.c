@@ -16,6 +16,7 @@ int auth_open(const char *allowed_urns, struct auth **ret, struct err *err)
     struct auth *auth = mem_zalloc(sizeof *auth);
     int rc;
 
+    auth->wake = -1;
     json_object_seed(0); /* before threads: jansson would otherwise do so in any of them */
     rc = auth_urns_parse(allowed_urns, &auth->urns, err);
     if (rc != 0)
@@ -59,6 +60,7 @@ void auth_close(struct auth *auth)
     auth_apikeys_free(auth->apikeys);
     EVP_MD_free(auth->sha256);
     EVP_MAC_free(auth->mac);
+    auth_grants_free(&auth->grants);
     auth_urns_free(&auth->urns);
     free(auth);
 }
@@ -68,6 +70,12 @@ void auth_use_limits(struct auth *auth, const struct rate_limits *urns,
 {
     auth->urn_rates = rate_open(urns, meters);
     auth->key_rates = rate_open(keys, meters);
+}
+
+int auth_use_products(struct auth *auth, const char *urn_products,
+                      const struct txn_products *products, struct err *err)
+{
+    return auth_grants_parse(urn_products, products, &auth->grants, err);
 }
 
 void auth_use_keys(struct auth *auth, struct auth_keys *keys)
@@ -114,4 +122,12 @@ struct auth_apikeys *auth_current_apikeys(struct auth *auth, uint64_t *ret_gener
     *ret_generation = atomic_load_explicit(&auth->apikey_generation, memory_order_relaxed);
     pthread_mutex_unlock(&auth->lock);
     return apikeys;
+}
+
+void auth_status(struct auth *auth, struct auth_status *ret)
+{
+    pthread_mutex_lock(&auth->lock);
+    *ret = auth->status;
+    ret->keys = auth->keys != NULL ? auth->keys->count : 0;
+    pthread_mutex_unlock(&auth->lock);
 }

@@ -51,6 +51,7 @@ static int refuse_algorithm(const char *name, struct err *err)
 static int read_header(const json_t *header, enum auth_algorithm *ret_algorithm,
                        const char **ret_kid, struct err *err)
 {
+    static const char *const own_keys[] = {"jwk", "jku", "x5c", "x5u"};
     const json_t *alg = json_object_get(header, "alg");
     const json_t *kid = json_object_get(header, "kid");
 
@@ -60,6 +61,11 @@ static int read_header(const json_t *header, enum auth_algorithm *ret_algorithm,
         return err_set(err, ERR_INVALID, "the token's header has no alg");
     if (!auth_algorithm_of(json_string_value(alg), ret_algorithm))
         return refuse_algorithm(json_string_value(alg), err);
+    for (size_t i = 0; i < sizeof own_keys / sizeof *own_keys; i++) {
+        if (json_object_get(header, own_keys[i]) != NULL)
+            return err_set(err, ERR_INVALID, "a token that brings its own key (%s) is not accepted",
+                           own_keys[i]);
+    }
     if (json_object_get(header, "crit") != NULL)
         return err_set(err, ERR_INVALID, "a token with a crit header is not accepted");
     if (kid != NULL && !json_is_string(kid))
@@ -68,10 +74,14 @@ static int read_header(const json_t *header, enum auth_algorithm *ret_algorithm,
     return 0;
 }
 
+static bool has_name(const struct auth_key *key, const char *kid)
+{
+    return kid == NULL || (key->kid != NULL && strcmp(key->kid, kid) == 0);
+}
+
 static bool fits(const struct auth_key *key, enum auth_algorithm algorithm, const char *kid)
 {
-    return key->algorithm == algorithm &&
-           (kid == NULL || (key->kid != NULL && strcmp(key->kid, kid) == 0));
+    return key->algorithm == algorithm && has_name(key, kid);
 }
 
 static bool verified(cjose_jws_t *jws, const struct auth_keys *keys, enum auth_algorithm algorithm,
@@ -84,15 +94,22 @@ static bool verified(cjose_jws_t *jws, const struct auth_keys *keys, enum auth_a
     return false;
 }
 
-/* Tells apart why no key took the signature: helpful to those who run the issuer. */
+/* Tells apart why no key took the signature: helpful to those who run the issuer. A key that is
+ * not in the set may be to blame, unless the set has the one that the token names. */
 static int refuse_signature(const struct auth_keys *keys, enum auth_algorithm algorithm,
                             const char *kid, struct err *err)
 {
+    bool named = false;
+
     for (size_t i = 0; i < keys->count; i++) {
         if (fits(&keys->keys[i], algorithm, kid))
-            return err_set(err, ERR_INVALID, "the token's signature is wrong");
+            return err_set(err, kid != NULL ? ERR_INVALID : ERR_NOT_FOUND,
+                           "the token's signature is wrong");
+        named |= kid != NULL && has_name(&keys->keys[i], kid);
     }
-    return err_set(err, ERR_INVALID, "token is signed by an unknown key");
+    if (named)
+        return err_set(err, ERR_INVALID, "the token's algorithm is not that of its key");
+    return err_set(err, ERR_NOT_FOUND, "token is signed by an unknown key");
 }
 
 /* Verifies the signature and reads the claims from the bytes that were signed. */

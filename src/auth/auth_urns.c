@@ -22,7 +22,7 @@ bool auth_is_subject(const char *text, size_t len)
     return true;
 }
 
-static struct slice trim(struct slice text)
+struct slice auth_trim(struct slice text)
 {
     while (text.len > 0 && text.at[0] == ' ') {
         text.at++;
@@ -33,7 +33,7 @@ static struct slice trim(struct slice text)
     return text;
 }
 
-static int add(struct auth_urns *urns, struct slice part, struct err *err)
+int auth_urn_parse(struct slice part, struct auth_urn *ret, struct err *err)
 {
     const char *star = part.len > 0 ? memchr(part.at, '*', part.len) : NULL;
     bool prefix = star != NULL;
@@ -45,11 +45,31 @@ static int add(struct auth_urns *urns, struct slice part, struct err *err)
     if (prefix && (star != part.at + part.len - 1 || star[-1] != ':'))
         return err_set(err, ERR_INVALID, "\"%.*s\" may have * only as its last part",
                        part.len < 100 ? (int)part.len : 100, part.at);
+    part.len -= prefix;
+    *ret = (struct auth_urn){mem_strndup(part.at, part.len), part.len, prefix};
+    return 0;
+}
+
+bool auth_urn_covers(const struct auth_urn *pattern, const char *urn)
+{
+    size_t len = strlen(urn);
+
+    return (pattern->prefix ? len > pattern->len : len == pattern->len) &&
+           memcmp(urn, pattern->text, pattern->len) == 0;
+}
+
+static int add(struct auth_urns *urns, struct slice part, struct err *err)
+{
+    struct auth_urn urn;
+    int rc;
+
     if (urns->count == MOST_URNS)
         return err_set(err, ERR_INVALID, "more than %d URNs", MOST_URNS);
-    part.len -= prefix;
+    rc = auth_urn_parse(part, &urn, err);
+    if (rc != 0)
+        return rc;
     urns->list = mem_realloc(urns->list, (urns->count + 1) * sizeof *urns->list);
-    urns->list[urns->count++] = (struct auth_urn){mem_strndup(part.at, part.len), part.len, prefix};
+    urns->list[urns->count++] = urn;
     return 0;
 }
 
@@ -59,7 +79,7 @@ int auth_urns_parse(const char *text, struct auth_urns *ret, struct err *err)
 
     for (;;) {
         size_t len = strcspn(text, ",");
-        int rc = add(&urns, trim((struct slice){text, len}), err);
+        int rc = add(&urns, auth_trim((struct slice){text, len}), err);
 
         if (rc != 0) {
             auth_urns_free(&urns);
@@ -83,13 +103,8 @@ void auth_urns_free(struct auth_urns *urns)
 
 bool auth_urns_allow(const struct auth_urns *urns, const char *urn)
 {
-    size_t len = strlen(urn);
-
     for (size_t i = 0; i < urns->count; i++) {
-        const struct auth_urn *allowed = &urns->list[i];
-
-        if ((allowed->prefix ? len > allowed->len : len == allowed->len) &&
-            memcmp(urn, allowed->text, allowed->len) == 0)
+        if (auth_urn_covers(&urns->list[i], urn))
             return true;
     }
     return false;

@@ -33,6 +33,11 @@ int command_token(struct cli *cli)
 
     if (!config_duration(cli->ttl != NULL ? cli->ttl : "24h", &ttl_ms) || ttl_ms < 1000)
         return cli_usage("token: --ttl %s: must be a duration such as 30m or 24h", cli->ttl);
+    if (cli->config.jwks_url[0] != '\0') {
+        err_set(&err, ERR_DENIED,
+                "token: JWKS_URL is in force: a token of the development issuer would be refused");
+        return cli_failed(&err);
+    }
     if (cli->config.environment == CONFIG_PRODUCTION)
         return cli_usage("token: ENVIRONMENT=PRODUCTION has no development issuer");
     code = app_dir_make(cli->config.data_dir, &err);

@@ -24,7 +24,7 @@ enum config_log_format { CONFIG_TEXT, CONFIG_JSON };
 /* Where a value came from. */
 enum config_source { CONFIG_DEFAULT, CONFIG_DOTENV, CONFIG_ENVIRON, CONFIG_FLAG };
 
-#define CONFIG_MAX_OPTIONS 64
+#define CONFIG_MAX_OPTIONS 128
 
 /* Every field is filled by one row of the table in config_table.c. Strings are owned by
  * the struct; sizes are bytes; durations milliseconds. */
@@ -37,7 +37,14 @@ struct config {
     uint64_t workers;     /* default: number of cores, at most 64 */
     uint64_t environment; /* enum config_environment */
     char *allowed_urns;
-    char *products; /* "11=NAME,..." added to the built-in table */
+    char *urn_products; /* "URN=PRODUCT+PRODUCT,..." */
+    char *products;     /* "11=NAME,..." added to the built-in table */
+
+    char *jwks_url; /* "": the development issuer signs */
+    uint64_t jwks_refresh;
+    uint64_t jwks_min_interval;
+    uint64_t jwks_timeout;
+    char *ca_file; /* "": the system's authorities */
 
     uint64_t max_body_bytes;
     uint64_t max_connections;

@@ -14,6 +14,7 @@
 
 struct fetch {
     CURL *curl;
+    char words[CURL_ERROR_SIZE]; /* what libcurl says of the last call */
 };
 
 struct taking {
@@ -80,14 +81,18 @@ static void set_stop(CURL *curl, const atomic_bool *stop)
     curl_easy_setopt(curl, CURLOPT_XFERINFODATA, (void *)stop);
 }
 
-static void set_trust(CURL *curl, const char *pinned)
+/* libcurl verifies authority and name by itself, unless it is told not to. */
+static void set_trust(CURL *curl, const char *pinned, const char *ca_file)
 {
+    const char *file = pinned != NULL ? pinned : ca_file;
+
     curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    if (pinned == NULL)
-        return; /* libcurl verifies authority and name by itself */
-    curl_easy_setopt(curl, CURLOPT_CAINFO, pinned);
+    if (file == NULL || file[0] == '\0')
+        return;
+    curl_easy_setopt(curl, CURLOPT_CAINFO, file);
     curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
-    curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
+    if (pinned != NULL)
+        curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
 }
 
 static void set_request(CURL *curl, const struct fetch_request *request)
@@ -98,6 +103,7 @@ static void set_request(CURL *curl, const struct fetch_request *request)
     curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
+    curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L); /* does not wait for a name that hangs */
     if (request->user != NULL) {
         curl_easy_setopt(curl, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
         curl_easy_setopt(curl, CURLOPT_USERNAME, request->user);
@@ -109,11 +115,11 @@ static void set_request(CURL *curl, const struct fetch_request *request)
     }
     if (request->method != NULL)
         curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
-    set_trust(curl, request->pinned);
+    set_trust(curl, request->pinned, request->ca_file);
     set_stop(curl, request->stop);
 }
 
-static int explain(CURLcode result, const struct fetch_request *request,
+static int explain(const struct fetch *fetch, CURLcode result, const struct fetch_request *request,
                    const struct taking *taking, struct err *err)
 {
     int shown = (int)strcspn(request->url, "?");
@@ -125,7 +131,8 @@ static int explain(CURLcode result, const struct fetch_request *request,
                    result == CURLE_URL_MALFORMAT || result == CURLE_UNSUPPORTED_PROTOCOL
                        ? ERR_INVALID
                        : ERR_UNAVAILABLE,
-                   "%.*s: %s", shown, request->url, curl_easy_strerror(result));
+                   "%.*s: %s", shown, request->url,
+                   fetch->words[0] != '\0' ? fetch->words : curl_easy_strerror(result));
 }
 
 int fetch(struct fetch *fetch, const struct fetch_request *request, struct buf *out,
@@ -139,6 +146,8 @@ int fetch(struct fetch *fetch, const struct fetch_request *request, struct buf *
     out->len = 0;
     curl_easy_reset(curl);
     set_request(curl, request);
+    fetch->words[0] = '\0';
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, fetch->words);
     for (const char *const *header = request->headers; header != NULL && *header != NULL; header++)
         headers = curl_slist_append(headers, *header);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
@@ -147,7 +156,7 @@ int fetch(struct fetch *fetch, const struct fetch_request *request, struct buf *
     result = curl_easy_perform(curl);
     curl_slist_free_all(headers);
     if (result != CURLE_OK)
-        return explain(result, request, &taking, err);
+        return explain(fetch, result, request, &taking, err);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, ret_status);
     return 0;
 }

@@ -35,13 +35,18 @@ struct fetch_request {
     /* A PEM file whose certificates alone are trusted, whatever name they bear: for the engine
      * on this machine. NULL: the system's authorities and the URL's name. */
     const char *pinned;
+    /* A PEM file of authorities that are trusted instead of the system's, for the URL's name;
+     * NULL or "": the system's. */
+    const char *ca_file;
     const atomic_bool *stop; /* once true, the call ends within about a second; NULL: never */
 };
 
 /* That a URL may be asked with secrets: https://, or http:// to this machine (localhost,
- * 127.0.0.0/8,
- * [::1]), and without a user in it. ERR_INVALID says what it must be. */
+ * 127.0.0.0/8, [::1]), and without a user in it. ERR_INVALID says what it must be. */
 MUST_CHECK int fetch_check_url(const char *url, struct err *err);
+
+/* That a file can be a `ca_file`: there are certificates in it. ERR_INVALID. */
+MUST_CHECK int fetch_check_authorities(const char *ca_file, struct err *err);
 
 /* 0 for an answer of any status, with its body in `out` (emptied first); ERR_UNAVAILABLE if
  * none came in time (also: unknown name, refused connection, failed verification), ERR_TOO_LARGE

@@ -74,6 +74,7 @@ static void init(struct users *users, const struct users_options *options)
     if (!is_given(options->url))
         return;
     users->url = mem_strdup(options->url);
+    users->ca_file = mem_strdup(options->ca_file != NULL ? options->ca_file : "");
     users->members = mem_strdup(options->user_members);
     if (is_given(options->client_id)) {
         users->login = encoded(options->client_id);
@@ -121,6 +122,7 @@ void users_close(struct users *users)
     pthread_cond_destroy(&users->work);
     pthread_mutex_destroy(&users->lock);
     free(users->url);
+    free(users->ca_file);
     free(users->members);
     free(users->login);
     if (users->secret != NULL)

@@ -40,6 +40,7 @@ struct users_options {
     const char *url;       /* of the introspection endpoint; "" or NULL: sessions are of no use */
     const char *client_id; /* with the secret for Basic authentication; "": none */
     const char *client_secret;
+    const char *ca_file;      /* as in struct fetch_request */
     const char *user_members; /* where an answer names the user: "username,user.username", the
                                * first one that is there counts */
     int64_t timeout_ms;       /* of one question */

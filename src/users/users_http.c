@@ -58,6 +58,7 @@ static int send_question(struct users_asker *asker, struct slice session, long *
         .password = users->secret,
         .timeout_ms = users->timeout_ms,
         .max_bytes = MOST_BYTES,
+        .ca_file = users->ca_file,
         .stop = &users->stop,
     };
     int code;

@@ -90,7 +90,7 @@ struct users {
     unsigned char salt[USERS_SALT_SIZE]; /* of the digests */
 
     /* Sessions; the strings are this room's own. */
-    char *url, *login, *secret, *members;
+    char *url, *login, *secret, *members, *ca_file;
     int64_t timeout_ms, patience_us, retry_min_ms, retry_max_ms;
     unsigned connections;
     pthread_t *threads;

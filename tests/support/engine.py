@@ -4,6 +4,8 @@ Options are given by their environment names: Engine(folder, WORKERS=1, DURABILI
 engine sees no other environment and no `.env`. Methods are safe to call from several threads,
 except those that start and end it.
 
+With provider=Provider() the engine's tokens are the provider's, and JWKS_URL names it.
+
 Making a signing key takes longer than all else at a start, so engines are given one that is made
 once, unless a test asks for own_key=True.
 """
@@ -76,13 +78,17 @@ class Engine:
         arguments=(),
         own_key=False,
         ca_file=None,
+        provider=None,
         **options,
     ):
+        self.provider = provider
         self.folder = folder
         self.own_key = own_key
         self.data_dir = folder / "data"
         self.listen = listen
         self.ca_file = ca_file
+        if provider is not None:
+            options = {"JWKS_URL": provider.jwks_url, "CA_FILE": provider.ca_file or ""} | options
         self.options = {name: str(value) for name, value in options.items()}
         self.arguments = list(arguments)
         self.valgrind = bool(os.environ.get("LABS_VALGRIND")) if valgrind is None else valgrind
@@ -119,7 +125,7 @@ class Engine:
 
     def _give_key(self):
         key = self.data_dir / "development-key.pem"
-        if self.own_key or key.exists():
+        if self.own_key or self.provider is not None or key.exists():
             return
         self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         key.touch(mode=0o600)
@@ -170,6 +176,13 @@ class Engine:
         plain = [one for one in listed if not one.startswith("https://")]
         self.address = plain[0] if plain else None
         self.tls_address = secure[0] if secure else None
+
+    def wait_until_ready(self, timeout=30):
+        """Waits until it has keys to check tokens with."""
+        self.wait_until(
+            lambda: self.get("/readyz", token=None).status_code == 200, timeout, "/readyz"
+        )
+        return self
 
     @property
     def running(self):
@@ -257,7 +270,10 @@ class Engine:
         return f"https://{self.tls_address}"
 
     def token(self, urn=None, ttl=None):
-        """A token of the development issuer; the same one for the same arguments."""
+        """A token of the development issuer, or of the provider; the same one for the same
+        arguments."""
+        if self.provider is not None and (urn, ttl) not in self._tokens:
+            self._tokens[urn, ttl] = self.provider.token(**({"sub": urn} if urn else {}))
         if (urn, ttl) not in self._tokens:
             words = ["token"]
             words += ["--urn", urn] if urn else []

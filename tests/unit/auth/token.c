@@ -62,9 +62,16 @@ static const struct sample {
      WITH_SUB("\"urn:pennlabs:" LONG_50 LONG_50 LONG_50 LONG_50
               "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\""),
      NULL, 0},
-    {"an embedded key is not looked at", ONE,
-     "{\"alg\":\"RS256\",\"jwk\":{\"kty\":\"oct\",\"k\":\"YQ\"},\"jku\":\"http://x/\"}", GOOD, NULL,
-     0},
+    {"a key inside", ONE, "{\"alg\":\"RS256\",\"jwk\":{\"kty\":\"oct\",\"k\":\"YQ\"}}", GOOD,
+     "a token that brings its own key (jwk) is not accepted", 0},
+    {"the URL of a key set", ONE, "{\"alg\":\"RS256\",\"jku\":\"http://x/\"}", GOOD,
+     "a token that brings its own key (jku) is not accepted", 0},
+    {"certificates inside", ONE, "{\"alg\":\"RS256\",\"x5c\":[]}", GOOD,
+     "a token that brings its own key (x5c) is not accepted", 0},
+    {"the URL of certificates", ONE, "{\"x5u\":null,\"alg\":\"RS256\"}", GOOD,
+     "a token that brings its own key (x5u) is not accepted", 0},
+    {"a certificate's digest is not looked at", ONE, "{\"alg\":\"RS256\",\"x5t\":\"?\"}", GOOD,
+     NULL, 0},
 
     /* Time, with 30 s of leeway. */
     {"expired 29 s ago", ONE, RS, DATES("\"exp\":1789999971"), NULL, 0},
@@ -152,7 +159,7 @@ static const struct sample {
     {"an empty kid", ONE, "{\"alg\":\"RS256\",\"kid\":\"\"}", GOOD, UNKNOWN, 0},
     {"the kid of the other RSA key", ONE, "{\"alg\":\"RS256\",\"kid\":\"two\"}", GOOD, WRONG, 0},
     {"the kid of a key of another kind", ONE, "{\"alg\":\"RS256\",\"kid\":\"three\"}", GOOD,
-     UNKNOWN, 0},
+     "the token's algorithm is not that of its key", 0},
     {"a kid like a path", ONE, "{\"alg\":\"RS256\",\"kid\":\"../../dev/null\"}", GOOD, UNKNOWN, 0},
     {"signed by a stranger", STRANGER, RS, GOOD, WRONG, 0},
     {"signed by a stranger with our kid", STRANGER, "{\"alg\":\"RS256\",\"kid\":\"one\"}", GOOD,
@@ -250,7 +257,7 @@ static void an_embedded_key_verifies_nothing(void **state)
     forge_jwk(keys[STRANGER], "", &header);
     buf_append(&header, "}", 2);
     forge_token(keys[STRANGER], header.data, GOOD, &token);
-    is_refused(buf_slice(&token), WRONG);
+    is_refused(buf_slice(&token), "a token that brings its own key (jwk) is not accepted");
     buf_free(&header);
     buf_free(&token);
 }
