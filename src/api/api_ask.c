@@ -38,6 +38,14 @@ static int run_list(struct job *job, const struct api_view *view)
         job, api_write_transactions(view, job->which, after, job->limit, &job->out, &err), &err);
 }
 
+static int run_export(struct job *job, const struct api_view *view)
+{
+    struct slice after = job->has_after ? job_id(job) : (struct slice){0};
+    struct err err;
+
+    return job_status(job, api_export_failed(view, after, job->limit, &job->out, &err), &err);
+}
+
 static int run_deliveries(struct job *job, const struct api_view *view)
 {
     struct err err;
@@ -157,6 +165,26 @@ void handle_deliveries(struct http_request *request, void *arg)
     readers_ask(api->readers, job);
 }
 
+/* `format` of the query; false when the request has been answered with a fault. */
+static bool read_format(struct http_request *request, enum api_list which, bool *ret_lines)
+{
+    char format[16];
+    bool bad = false;
+    bool named =
+        http_query(http_request_query(request), "format", format, sizeof format, &bad) && !bad;
+
+    *ret_lines = named && strcmp(format, "ndjson") == 0;
+    if (bad || (named && !*ret_lines && strcmp(format, "json") != 0)) {
+        http_respond_error(request, 400, NULL, "format: must be json or ndjson");
+        return false;
+    }
+    if (*ret_lines && which != API_FAILED) {
+        http_respond_error(request, 400, NULL, "format: ndjson is for status=failed");
+        return false;
+    }
+    return true;
+}
+
 void handle_transaction_list(struct http_request *request, void *arg)
 {
     struct api *api = arg;
@@ -165,6 +193,7 @@ void handle_transaction_list(struct http_request *request, void *arg)
     char status[16];
     char after[64];
     bool bad = false;
+    bool lines;
     bool has_after;
     unsigned limit;
     struct job *job;
@@ -177,12 +206,15 @@ void handle_transaction_list(struct http_request *request, void *arg)
         http_respond_error(request, 400, NULL, "status: must be uncompleted, successful or failed");
         return;
     }
+    if (!read_format(request, which, &lines))
+        return;
     has_after = http_query(query, "after", after, sizeof after, &bad);
     if (bad) {
         http_respond_error(request, 400, NULL, "after: must be the id of a transaction");
         return;
     }
-    job = job_new(loop_of(request), request, run_list);
+    job = job_new(loop_of(request), request, lines ? run_export : run_list);
+    job->content_type = lines ? "application/x-ndjson" : NULL;
     job->limit = limit;
     job->which = which;
     job->has_after = has_after;

@@ -22,6 +22,8 @@ struct found {
 void write_time(struct buf *out, const char *name, int64_t instant_us);
 /* "name":"<id>" */
 void write_id(const struct api_view *view, struct buf *out, const char *name, uint64_t position);
+/* ,"data":[{"key": ...}] */
+void write_data(struct buf *out, const struct txn *txn);
 void write_found(const struct api_view *view, struct buf *out, const struct found *found);
 /* Fills in what the transaction itself says, but for a user who is to be forgotten. False if it is
  * to be erased with its user. */

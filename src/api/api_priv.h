@@ -101,6 +101,7 @@ struct job {
     bool has_after;
     struct buf body; /* of the request, where it is read on the reader's thread */
     struct buf out;
+    const char *content_type; /* of a good answer; NULL: JSON */
     int status;
 };
 

@@ -68,7 +68,9 @@ static void job_home(struct mail *mail)
     struct err err = {0};
 
     job->loop->jobs--;
-    if (job->status < 400) {
+    if (job->status < 400 && job->content_type != NULL) {
+        http_respond_as(job->request, job->status, job->content_type, NULL, buf_slice(&job->out));
+    } else if (job->status < 400) {
         http_respond(job->request, job->status, NULL, buf_slice(&job->out));
     } else if (job->status == 503) {
         err_set(&err, ERR_UNAVAILABLE, "%.*s", SLICE_ARG(buf_slice(&job->out)));

@@ -32,7 +32,7 @@ void write_id(const struct api_view *view, struct buf *out, const char *name, ui
     buf_printf(out, "\"%s\":\"%s\"", name, id);
 }
 
-static void write_data(struct buf *out, const struct txn *txn)
+void write_data(struct buf *out, const struct txn *txn)
 {
     buf_append_text(out, ",\"data\":[");
     for (uint32_t i = 0; i < txn->count; i++) {

@@ -120,7 +120,8 @@ struct auth_stats auth_cache_stats(const struct auth_cache *cache); /* any threa
 MUST_CHECK int auth_check(struct auth_cache *cache, struct slice authorization, int64_t now_us,
                           const struct auth_claims **ret_claims, struct err *err);
 
-/* Checks an API key alone, as a URL may carry one; the same codes. */
+/* Checks an API key alone, as a URL may carry one that does nothing but write; the same codes,
+ * ERR_DENIED for one that may more. */
 MUST_CHECK int auth_check_key(struct auth_cache *cache, struct slice key, int64_t now_us,
                               const struct auth_claims **ret_claims, struct err *err);
 

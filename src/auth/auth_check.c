@@ -310,6 +310,8 @@ int auth_check_key(struct auth_cache *cache, struct slice key, int64_t now_us,
 {
     int rc = check_key(cache, key, now_us, ret_claims, err);
 
+    if (rc == 0 && (*ret_claims)->scopes != AUTH_WRITE)
+        rc = err_set(err, ERR_DENIED, "%s may not stand in a URL", (*ret_claims)->subject);
     if (rc != 0)
         count(&cache->refused);
     return rc;

@@ -33,7 +33,7 @@ static struct auth_apikey *operator_of(const struct auth_keyring *ring)
     memcpy(key->id, ring->operator_id, sizeof key->id);
     memcpy(key->digest, ring->operator_digest, sizeof key->digest);
     snprintf(key->claims.subject, sizeof key->claims.subject, "operator");
-    key->claims.scopes = AUTH_READ | AUTH_ADMIN;
+    key->claims.scopes = AUTH_WRITE | AUTH_READ | AUTH_ADMIN;
     key->claims.expires_us = INT64_MAX;
     return key;
 }

@@ -15,9 +15,10 @@ static const struct command commands[] = {
     {"serve", "", "run the engine in the foreground", 0, command_serve},
     {"token", "[--urn U] [--ttl D]", "mint a token of the development issuer", 0, command_token},
     {"status", "[--json]", "queue, store and transaction counts", 0, command_status},
-    {"transactions", "list|show|retry|discard [ID]",
+    {"transactions", "list|show|retry|discard|export|import [ID|FILE]",
      "the transaction log: list [--status uncompleted|successful|failed] [--limit N] [--after ID], "
-     "show ID, retry ID|--all, discard ID",
+     "show ID, retry ID|--all, discard ID; failed ones as lines of JSON: export [--after ID], "
+     "import FILE|-",
      2, command_transactions},
     {"forward", "--now", "forward what is queued, whatever FORWARD_WINDOW says", 0,
      command_forward},

@@ -62,7 +62,7 @@ int cli_fetch(const struct cli_request *asked, struct buf *out, struct err *err)
         .max_bytes = MOST_BYTES,
         .pinned = *asked->certificate != '\0' ? asked->certificate : NULL,
     };
-    const char *headers[] = {NULL, "Content-Type: application/json", NULL};
+    const char *headers[] = {NULL, NULL, NULL};
     struct buf line = {0};
     long status = 0;
     char url[512];
@@ -71,6 +71,8 @@ int cli_fetch(const struct cli_request *asked, struct buf *out, struct err *err)
     url_of(asked->address, asked->path, url, sizeof url);
     buf_printf(&line, "Authorization: Bearer %s", asked->key);
     headers[0] = line.data;
+    headers[1] =
+        asked->lines ? "Content-Type: application/x-ndjson" : "Content-Type: application/json";
     request.url = url;
     request.headers = headers;
     code = fetch(handle, &request, out, &status, err);

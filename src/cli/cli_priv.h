@@ -74,6 +74,12 @@ MUST_CHECK int source_retry(struct source *source, const char *id, struct buf *o
                             struct err *err);
 MUST_CHECK int source_discard(struct source *source, const char *id, struct buf *out,
                               struct err *err);
+/* A page of failed ones as lines; `after`: an id, NULL: from the first on. */
+MUST_CHECK int source_export(struct source *source, const char *after, unsigned limit,
+                             struct buf *out, struct err *err);
+/* Sends lines as they are; `out` has the engine's answer. ERR_UNAVAILABLE if no engine runs. */
+MUST_CHECK int source_import(struct source *source, struct slice lines, struct buf *out,
+                             struct err *err);
 MUST_CHECK int source_key_create(struct source *source, struct slice request, struct buf *out,
                                  struct err *err);
 MUST_CHECK int source_key_list(struct source *source, struct buf *out, struct err *err);
@@ -93,12 +99,22 @@ struct cli_request {
     const char *certificate; /* a PEM file: over TLS it alone is trusted; "": none */
     const char *key;
     struct slice body; /* JSON; at == NULL: none */
+    bool lines;        /* the body is a line of JSON each */
 };
 MUST_CHECK int cli_fetch(const struct cli_request *asked, struct buf *out, struct err *err);
+
+/* cli_export.c: failed transactions to stdout; those of the file argv[2] ("-": stdin) to the
+ * engine, with how many it took and refused on stdout. */
+MUST_CHECK int cli_export(struct cli *cli, struct source *source, struct err *err);
+MUST_CHECK int cli_import(struct cli *cli, struct source *source, bool *ret_refused,
+                          struct err *err);
 
 /* cli_show.c: JSON for people, to stdout. */
 void show_json(const struct buf *json);   /* as it is, and a newline */
 void show_fields(const struct buf *json); /* name: value, a line each */
+struct json_node;
+/* The member of the object at tape[object]; NULL if there is none, or it is no object. */
+const struct json_node *cli_member(const struct json_node *tape, uint32_t object, const char *name);
 /* Appends the text of a member of the object; nothing if there is none. */
 void show_member(const struct buf *json, const char *name, struct buf *out);
 void show_table(const struct buf *json, const char *list, const char *const *columns);

@@ -66,12 +66,11 @@ static uint32_t put_fields(const struct json_node *tape, uint32_t at, const char
     return node->next;
 }
 
-static const struct json_node *member(const struct json_node *tape, uint32_t object,
-                                      const char *name)
+const struct json_node *cli_member(const struct json_node *tape, uint32_t object, const char *name)
 {
     uint32_t at = object + 1;
 
-    for (uint32_t i = 0; i < tape[object].count; i++) {
+    for (uint32_t i = 0; tape[object].type == JSON_OBJECT && i < tape[object].count; i++) {
         if (slice_is(json_text(&tape[at]), name))
             return &tape[at + 1];
         at = tape[at + 1].next;
@@ -81,7 +80,7 @@ static const struct json_node *member(const struct json_node *tape, uint32_t obj
 
 static void put_table(const struct json_node *tape, const char *list, const char *const *columns)
 {
-    const struct json_node *rows = member(tape, 0, list);
+    const struct json_node *rows = cli_member(tape, 0, list);
     uint32_t row;
 
     if (rows == NULL || rows->type != JSON_ARRAY)
@@ -92,7 +91,7 @@ static void put_table(const struct json_node *tape, const char *list, const char
     row = (uint32_t)(rows - tape) + 1;
     for (uint32_t n = 0; n < rows->count; n++) {
         for (int i = 0; columns[i] != NULL; i++) {
-            const struct json_node *value = member(tape, row, columns[i]);
+            const struct json_node *value = cli_member(tape, row, columns[i]);
 
             if (i > 0)
                 putchar('\t');
@@ -141,7 +140,7 @@ void show_member(const struct buf *json, const char *name, struct buf *out)
     buf_append_slice(&padded, buf_slice(json));
     buf_reserve(&padded, JSON_PADDING);
     if (json_parse(parser, buf_slice(&padded), &tape, NULL) == 0 && tape[0].type == JSON_OBJECT)
-        value = member(tape, 0, name);
+        value = cli_member(tape, 0, name);
     if (value != NULL)
         buf_append_slice(out, json_text(value));
     buf_free(&padded);

@@ -96,16 +96,20 @@ void source_close(struct source *source)
         app_offline_close(&source->offline);
 }
 
+static int request(struct source *source, struct cli_request asked, struct buf *out,
+                   struct err *err)
+{
+    asked.address = source->address;
+    asked.certificate = source->cli->config.tls_cert;
+    asked.key = source->key;
+    return cli_fetch(&asked, out, err);
+}
+
 static int ask(struct source *source, const char *method, const char *path, struct slice body,
                struct buf *out, struct err *err)
 {
-    return cli_fetch(&(struct cli_request){.method = method,
-                                           .path = path,
-                                           .address = source->address,
-                                           .certificate = source->cli->config.tls_cert,
-                                           .key = source->key,
-                                           .body = body},
-                     out, err);
+    return request(source, (struct cli_request){.method = method, .path = path, .body = body}, out,
+                   err);
 }
 
 static int get(struct source *source, const char *method, const char *path, struct buf *out,
@@ -192,6 +196,29 @@ int source_discard(struct source *source, const char *id, struct buf *out, struc
     if (path_of(id, "", path, sizeof path, err) != 0)
         return err->code;
     return get(source, "DELETE", path, out, err);
+}
+
+int source_export(struct source *source, const char *after, unsigned limit, struct buf *out,
+                  struct err *err)
+{
+    char path[128];
+
+    if (!source->online)
+        return api_export_failed(&source->offline.view, slice_of(after), limit, out, err);
+    snprintf(path, sizeof path, "/v1/transactions?status=failed&format=ndjson&limit=%u%s%s", limit,
+             after != NULL ? "&after=" : "", after != NULL ? after : "");
+    return get(source, "GET", path, out, err);
+}
+
+int source_import(struct source *source, struct slice lines, struct buf *out, struct err *err)
+{
+    if (!source->online)
+        return err_set(err, ERR_UNAVAILABLE, "no engine runs on %s, so nothing is taken",
+                       source->cli->config.data_dir);
+    return request(source,
+                   (struct cli_request){
+                       .method = "POST", .path = "/v1/transactions", .body = lines, .lines = true},
+                   out, err);
 }
 
 int source_forward(struct source *source, struct buf *out, struct err *err)

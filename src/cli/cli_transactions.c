@@ -1,5 +1,5 @@
 /*
- * The transaction log from the shell: list, show, retry, discard.
+ * The transaction log from the shell: list, show, retry, discard, export, import.
  */
 #include "cli/cli_priv.h"
 
@@ -109,14 +109,18 @@ static int check_words(const struct cli *cli)
     char node[TXN_NODE_SIZE];
     enum api_list which;
     uint64_t position;
+    bool imports = strcmp(verb, "import") == 0;
     bool needs_id = strcmp(verb, "show") == 0 || strcmp(verb, "discard") == 0 ||
                     (strcmp(verb, "retry") == 0 && !cli->all);
 
-    if (strcmp(verb, "list") != 0 && strcmp(verb, "retry") != 0 && !needs_id)
-        return cli_usage("transactions: say list, show, retry or discard");
+    if (strcmp(verb, "list") != 0 && strcmp(verb, "retry") != 0 && strcmp(verb, "export") != 0 &&
+        !imports && !needs_id)
+        return cli_usage("transactions: say list, show, retry, discard, export or import");
+    if (imports && cli->argc != 3)
+        return cli_usage("transactions import: say from which file; - is stdin");
     if (needs_id && cli->argc != 3)
         return cli_usage("transactions %s: say which, by its id", verb);
-    if (!needs_id && cli->argc != 2)
+    if (!needs_id && !imports && cli->argc != 2)
         return cli_usage("transactions %s: takes no id", verb);
     if (cli->status != NULL && !api_list_by_name(cli->status, &which))
         return cli_usage("transactions: --status must be uncompleted, successful or failed");
@@ -133,6 +137,7 @@ int command_transactions(struct cli *cli)
 {
     struct source source;
     struct buf out = {0};
+    bool refused = false;
     struct err err;
     int code = check_words(cli);
 
@@ -140,8 +145,15 @@ int command_transactions(struct cli *cli)
         return code;
     if (source_open(cli, &source, &err) != 0)
         return cli_failed(&err);
-    code = act(cli, &source, &out, &err);
+    if (strcmp(cli->argv[1], "export") == 0)
+        code = cli_export(cli, &source, &err);
+    else if (strcmp(cli->argv[1], "import") == 0)
+        code = cli_import(cli, &source, &refused, &err);
+    else
+        code = act(cli, &source, &out, &err);
     buf_free(&out);
     source_close(&source);
-    return code == 0 ? EXIT_DONE : cli_failed(&err);
+    if (code != 0)
+        return cli_failed(&err);
+    return refused ? EXIT_FAILED : EXIT_DONE;
 }

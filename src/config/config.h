@@ -85,7 +85,7 @@ struct config {
     uint64_t commit_max_bytes; /* waiting for one group commit, per worker */
     uint64_t dedup_ids;        /* client ids remembered */
     uint64_t quarantine_max_bytes;
-    uint64_t dedup_window;     /* and for how long */
+    uint64_t dedup_window; /* and for how long */
 
     char *forward_window;     /* "always", "quiet", "HH:MM-HH:MM" */
     uint64_t forward_max_lag; /* forward regardless of the window */

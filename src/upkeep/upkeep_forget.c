@@ -23,6 +23,8 @@ enum { PASS_MS = 1000 };
 struct cleaning {
     const struct upkeep_rooms *rooms;
     const struct ledger_order *order;
+    struct slice
+        alias; /* the user's pseudonym, which what was imported may bear; at == NULL: none */
     uint64_t cursor, counted_before;
     uint64_t count;
     struct err *err;
@@ -68,7 +70,9 @@ static int clean_failed(void *arg, const struct ledger_failed *failed)
     int code;
 
     if (failed->position >= order->position || txn_decode_head(failed->record, &txn, NULL) != 0 ||
-        txn.pennkey.at == NULL || !slice_is(txn.pennkey, order->user))
+        txn.pennkey.at == NULL ||
+        !(slice_is(txn.pennkey, order->user) ||
+          (cleaning->alias.at != NULL && slice_equal(txn.pennkey, cleaning->alias))))
         return 0;
     if (order->erase && failed->position < cleaning->cursor)
         code = ledger_erase(cleaning->rooms->ledger, failed->position, cleaning->err);
@@ -105,15 +109,19 @@ int clean_ledger(const struct upkeep_rooms *rooms, const struct ledger_order *or
         .err = err,
     };
     char pseudonym[USERS_PSEUDONYM_SIZE];
-    int code =
-        ledger_each_failed(rooms->ledger, false, 0, true, UINT_MAX, clean_failed, &cleaning, err);
+    bool has_pseudonym = pseudonym_of(rooms, order, pseudonym);
+    int code;
 
+    if (has_pseudonym)
+        cleaning.alias = slice_of(pseudonym);
+    code =
+        ledger_each_failed(rooms->ledger, false, 0, true, UINT_MAX, clean_failed, &cleaning, err);
     if (code == 0)
         code = ledger_each_failed(rooms->ledger, true, 0, true, UINT_MAX, clean_failed, &cleaning,
                                   err);
     if (code == 0)
         code = mask(rooms->ledger, order->user, err);
-    if (code == 0 && pseudonym_of(rooms, order, pseudonym))
+    if (code == 0 && has_pseudonym)
         code = mask(rooms->ledger, pseudonym, err);
     if (code == 0)
         *ret_count = cleaning.count;

@@ -92,8 +92,8 @@ struct users_status {
 };
 struct users_status users_status(struct users *users);
 
-/* The pseudonym under which the store has this user; false, and nothing in `out`, if users are
- * stored by their pennkeys. */
+/* The pseudonym under which the store has this user, itself if it is one; false, and nothing in
+ * `out`, if users are stored by their pennkeys. */
 bool users_pseudonym(const struct users *users, struct slice pennkey,
                      char out[USERS_PSEUDONYM_SIZE]);
 

@@ -44,7 +44,8 @@ static void limit_files_to(rlim_t bytes)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
-static const struct ledger_delivery delivery = {.first = 1001, .last = 1002, .outcome = SLICE("stored")};
+static const struct ledger_delivery delivery = {
+    .first = 1001, .last = 1002, .outcome = SLICE("stored")};
 
 static int count_one(void *arg, const struct ledger_delivery *shown)
 {

@@ -93,6 +93,23 @@ static void a_key_is_made_once_and_for_its_owner_alone(void **state)
     users_close(users);
 }
 
+static void what_is_a_pseudonym_already_stays_as_it_is(void **state)
+{
+    char first[USERS_PSEUDONYM_SIZE], again[USERS_PSEUDONYM_SIZE];
+    struct users *users;
+    (void)state;
+
+    assert_int_equal(open_users(true, &users, NULL), 0);
+    assert_true(users_pseudonym(users, SLICE("jdoe"), first));
+    assert_true(users_pseudonym(users, slice_of(first), again));
+    assert_string_equal(first, again);
+    assert_true(users_pseudonym(users, SLICE("p_0123456789abcdef0123456789abcdeF"), again));
+    assert_string_not_equal(again, "p_0123456789abcdef0123456789abcdeF");
+    assert_true(users_pseudonym(users, SLICE("p_0123456789abcdef0123456789abcde"), again));
+    assert_int_equal(strlen(again), USERS_PSEUDONYM_SIZE - 1);
+    users_close(users);
+}
+
 static void without_pseudonyms_no_key_is_made(void **state)
 {
     char out[USERS_PSEUDONYM_SIZE] = "untouched";
@@ -135,6 +152,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_pseudonym_is_the_keyed_hash_of_the_pennkey, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(a_key_is_made_once_and_for_its_owner_alone, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(what_is_a_pseudonym_already_stays_as_it_is, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(without_pseudonyms_no_key_is_made, make_folder,
                                         remove_folder),

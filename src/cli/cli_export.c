@@ -1,0 +1,199 @@
+/*
+ * Failed transactions out to a file and in again, a line of JSON each.
+ *
+ * Export goes page by page, from a running engine or from its data directory, so that neither
+ * side holds more than a page. Import sends the lines to the running engine as any client would,
+ * a chunk at a time. Each line bears an id, so an import that broke off is done again from its
+ * beginning: what the engine had taken is not stored twice.
+ */
+#include "cli/cli_priv.h"
+
+#include "base/mem.h"
+#include "json/json.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    PAGE_LINES = 1000,
+    CHUNK_LINES = 1000,
+    CHUNK_BYTES = 4 << 20, /* with more than one line in it */
+    MOST_TOLD = 10,        /* refused lines that are told one by one */
+};
+
+/* The id in the last line of a page. */
+static int last_id(const struct buf *page, char ret[TXN_ID_SIZE], struct err *err)
+{
+    const char *newline = memrchr(page->data, '\n', page->len - 1);
+    size_t start = newline != NULL ? (size_t)(newline + 1 - page->data) : 0;
+    struct buf line = {0};
+    struct buf id = {0};
+    int code = 0;
+
+    buf_append(&line, page->data + start, page->len - start);
+    show_member(&line, "transaction_id", &id);
+    if (id.len == TXN_ID_SIZE - 1)
+        snprintf(ret, TXN_ID_SIZE, "%.*s", SLICE_ARG(buf_slice(&id)));
+    else
+        code = err_set(err, ERR_CORRUPT, "the engine's answer has no transaction_id");
+    buf_free(&line);
+    buf_free(&id);
+    return code;
+}
+
+int cli_export(struct cli *cli, struct source *source, struct err *err)
+{
+    char last[TXN_ID_SIZE];
+    const char *after = cli->after;
+
+    for (;;) {
+        struct buf page = {0};
+        int code = source_export(source, after, PAGE_LINES, &page, err);
+        bool ended = code == 0 && page.len == 0;
+
+        if (code == 0 && !ended &&
+            (fwrite(page.data, 1, page.len, stdout) != page.len || fflush(stdout) != 0))
+            code = err_system(err, errno, "write to stdout");
+        if (code == 0 && !ended)
+            code = last_id(&page, last, err);
+        buf_free(&page);
+        if (code != 0 || ended)
+            return code;
+        after = last;
+    }
+}
+
+struct import {
+    struct source *source;
+    size_t chunk_bytes;
+    struct buf chunk;
+    uint64_t numbers[CHUNK_LINES]; /* of the chunk's lines in the file */
+    unsigned lines;
+    uint64_t accepted, rejected;
+};
+
+/* Tells of the lines that were refused, the first few of all. */
+static void tell_refused(const struct import *import, const struct json_node *tape,
+                         const struct json_node *results)
+{
+    uint64_t told = import->rejected;
+    uint32_t at = (uint32_t)(results - tape) + 1;
+
+    for (uint32_t i = 0; i < results->count && i < import->lines; i++, at = tape[at].next) {
+        const struct json_node *error = cli_member(tape, at, "error");
+        const struct json_node *words;
+
+        if (error == NULL || told++ >= MOST_TOLD)
+            continue;
+        words = cli_member(tape, (uint32_t)(error - tape), "msg");
+        fprintf(stderr, "labs-analytics: line %" PRIu64 ": %.*s\n", import->numbers[i],
+                SLICE_ARG(words != NULL ? json_text(words) : SLICE("is refused")));
+    }
+}
+
+static int count_answer(struct import *import, struct buf *answer, struct err *err)
+{
+    struct json_parser *parser = json_parser_open();
+    const struct json_node *tape, *results = NULL;
+    uint32_t refused = 0;
+    int code;
+
+    buf_reserve(answer, JSON_PADDING);
+    code = json_parse(parser, buf_slice(answer), &tape, err);
+    if (code == 0 && tape[0].type == JSON_OBJECT)
+        results = cli_member(tape, 0, "results");
+    if (code == 0 &&
+        (results == NULL || results->type != JSON_ARRAY || results->count != import->lines))
+        code = err_set(err, ERR_CORRUPT, "the engine's answer is not to this request");
+    if (code == 0) {
+        uint32_t at = (uint32_t)(results - tape) + 1;
+
+        for (uint32_t i = 0; i < results->count; i++, at = tape[at].next)
+            refused += cli_member(tape, at, "error") != NULL;
+        tell_refused(import, tape, results);
+        import->rejected += refused;
+        import->accepted += results->count - refused;
+    }
+    json_parser_close(parser);
+    return code;
+}
+
+static int send_chunk(struct import *import, struct err *err)
+{
+    struct buf answer = {0};
+    int code;
+
+    if (import->lines == 0)
+        return 0;
+    code = source_import(import->source, buf_slice(&import->chunk), &answer, err);
+    if (code == 0)
+        code = count_answer(import, &answer, err);
+    buf_free(&answer);
+    buf_reset(&import->chunk, 2 * CHUNK_BYTES);
+    import->lines = 0;
+    return code;
+}
+
+static int take_line(struct import *import, uint64_t number, struct slice line, struct err *err)
+{
+    int code = 0;
+
+    if (import->lines == CHUNK_LINES || import->chunk.len + line.len + 1 > import->chunk_bytes)
+        code = send_chunk(import, err);
+    if (code != 0)
+        return code;
+    buf_append_slice(&import->chunk, line);
+    buf_append_char(&import->chunk, '\n');
+    import->numbers[import->lines++] = number;
+    return 0;
+}
+
+static int send_file(struct import *import, FILE *file, struct err *err)
+{
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t len;
+    int code = 0;
+
+    for (uint64_t number = 1; code == 0 && (len = getline(&line, &room, file)) >= 0; number++) {
+        while (len > 0 && strchr(" \t\r\n", line[len - 1]) != NULL && line[len - 1] != '\0')
+            len--;
+        if (len > 0)
+            code = take_line(import, number, (struct slice){line, (size_t)len}, err);
+    }
+    if (code == 0 && ferror(file) != 0)
+        code = err_system(err, errno, "read");
+    if (code == 0)
+        code = send_chunk(import, err);
+    free(line);
+    return code;
+}
+
+int cli_import(struct cli *cli, struct source *source, bool *ret_refused, struct err *err)
+{
+    bool is_stdin = strcmp(cli->argv[2], "-") == 0;
+    uint64_t max_body = cli->config.max_body_bytes;
+    struct import *import;
+    FILE *file = is_stdin ? stdin : fopen(cli->argv[2], "re");
+    int code;
+
+    if (file == NULL)
+        return err_system(err, errno, "open %s", cli->argv[2]);
+    import = mem_zalloc(sizeof *import);
+    import->source = source;
+    import->chunk_bytes = max_body < CHUNK_BYTES ? (size_t)max_body : CHUNK_BYTES;
+    code = send_file(import, file, err);
+    printf("%" PRIu64 " accepted, %" PRIu64 " rejected\n", import->accepted, import->rejected);
+    if (code == 0)
+        *ret_refused = import->rejected > 0;
+    else
+        err_wrap(err, "not all was sent, and all may be sent again");
+    buf_free(&import->chunk);
+    free(import);
+    if (!is_stdin)
+        fclose(file);
+    return code;
+}
