@@ -29,6 +29,8 @@ from support.certificates import Authority
 
 JWKS_PATH = "/identity/jwks/"
 INTROSPECTION_PATH = "/accounts/introspect/"
+ATTEST_PATH = "/identity/attest/"
+REFRESH_PATH = "/identity/refresh/"
 URN = "urn:pennlabs:clubs"
 
 
@@ -160,7 +162,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         provider = self.server.provider
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.path != INTROSPECTION_PATH:
+        if self.path in (ATTEST_PATH, REFRESH_PATH):
+            self.answer_json(*provider.issue(self.path, self.headers))
+        elif self.path != INTROSPECTION_PATH:
             self.answer_json(404, {"detail": "there is no such page"})
         elif not provider.introspection.take(self):
             self.answer_json(*provider.introspect(self.headers, body))
@@ -207,6 +211,8 @@ class Provider:
         self.jwks, self.introspection = Endpoint(), Endpoint()
         self.client_id, self.client_secret = "labs-analytics", "a secret: of the provider"
         self.sessions = {}  # what introspection answers to a token; others are not active
+        self.clients, self.refreshing = {}, {}  # Authorization, refresh token → URN
+        self.lifetime = 900  # seconds, of access tokens
         self.refused = 0  # introspections without the client's id and secret
         self.keys = list(keys) or [Key.rsa()]
         self.extra = []  # members of the set beside them, as they are
@@ -266,6 +272,28 @@ class Provider:
     def token(self, key=None, headers=None, **claims):
         """A good access token of the first key, with these claims changed."""
         return (key or self.keys[0]).sign(good_claims(**claims), headers)
+
+    # -- attestation: tokens for a product that shows its client id and secret
+
+    def expects(self, client_id, client_secret, urn):
+        """From now on this client gets tokens for this URN."""
+        pair = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
+        self.clients["Basic " + pair] = urn
+
+    def issue(self, path, headers):
+        authorization = headers.get("Authorization", "")
+        if path == ATTEST_PATH:
+            urn = self.clients.get(authorization)
+        else:
+            urn = self.refreshing.get(authorization.removeprefix("Bearer "))
+        if urn is None:
+            return 403, {"detail": "unknown client"}
+        access = self.token(sub=urn, exp=time.time() + self.lifetime)
+        if path == REFRESH_PATH:
+            return 200, {"access": access}
+        refresh = self.token(sub=urn, use="refresh", exp=time.time() + 86400)
+        self.refreshing[refresh] = urn
+        return 200, {"access": access, "refresh": refresh}
 
     # -- introspection
 
