@@ -6,8 +6,8 @@
 
 #include "auth/auth.h"
 #include "base/clock.h"
-#include "json/json.h"
 #include "store/store.h"
+#include "json/json.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -274,7 +274,7 @@ int ledger_open(const char *path, uint64_t deliveries_kept, struct ledger **ret,
         err_set(&words, ERR_INVALID, "ledger: the path is too long");
         goto close;
     }
-    strcpy(ledger->path, path);
+    memcpy(ledger->path, path, strlen(path) + 1);
     code = ledger_finish_mending(ledger);
     if (code != SQLITE_OK) {
         ledger_fault(ledger, code, &words, "end the mending");

@@ -265,6 +265,35 @@ def test_a_forgotten_user_in_the_queue_never_gets_to_the_store(engines, postgres
     wait_until_done(engine)
 
 
+@pytest.mark.parametrize("delete", [False, True])
+def test_a_session_of_a_forgotten_user_is_nobodys(engines, providers, delete):
+    provider = providers()
+    provider.knows("session-of-jdoe", "jdoe")
+    engine = engines(
+        INTROSPECTION_URL=provider.introspection_url,
+        INTROSPECTION_CLIENT_ID=provider.client_id,
+        INTROSPECTION_CLIENT_SECRET=provider.client_secret,
+        INTROSPECTION_TIMEOUT="300ms",
+        FORWARD_RETRY_MAX="200ms",
+        SHUTDOWN_TIMEOUT="0s",
+    )
+    provider.stop()
+
+    def send():
+        body = a_transaction(pennkey=None)
+        return engine.post(body, headers={"X-Session-Id": "session-of-jdoe"}).json()["id"]
+
+    before = send()
+    assert forget(engine, "jdoe", delete=delete)["pending"]
+    engine.kill9()
+    engine.start()
+    after = send()
+    provider.start()
+    engine.wait_until_stored()
+    wait_until_done(engine)
+    assert users_stored(engine) == {after: "jdoe"} | ({} if delete else {before: None})
+
+
 def test_no_more_orders_than_there_is_room_for(engines, postgres):
     url = postgres.url()
     postgres.stop()
@@ -375,6 +404,10 @@ def test_wrong_usage_is_2(engines, words):
 
 def test_only_an_administrator_has_users_forgotten(keeping):
     body = {"pennkey": "jdoe"}
+    for scope in ("read", "admin"):
+        made = keeping.command("key", "create", "--scope", scope).stdout.split()[0]
+        answer = keeping.request("POST", "/v1/users/forget", json=body, token=made)
+        assert answer.status_code == (200 if scope == "admin" else 403), answer.text
     assert keeping.request("POST", "/v1/users/forget", json=body, token=None).status_code == 401
     assert keeping.request("GET", "/v1/users/forget").status_code == 405
 
@@ -400,6 +433,22 @@ def test_a_bad_order_is_400(shared, body):
     answer = shared.post(body, "/v1/users/forget")
     assert answer.status_code == 400
     assert answer.json()["detail"]
+
+
+def test_the_audit_says_who_ordered_it_and_not_whom(engines):
+    engine = engines(LOG_LEVEL="debug")
+    forget(engine, "a-rare-name")
+    forget(engine, "a-rare-name", delete=True)
+    engine.command("users", "forget", "a-rare-name")
+    lines = [line for line in engine.log.splitlines() if "action=user-" in line]
+    assert len(lines) == 3
+    assert "action=user-forget outcome=done who=urn:pennlabs:development target=-" in lines[0]
+    assert "action=user-delete outcome=done" in lines[1]
+    assert "a-rare-name" not in engine.log
+    engine.stop()
+    done = engine.command("users", "forget", "a-rare-name")
+    assert "action=user-forget outcome=done who=uid:" in done.stderr
+    assert "a-rare-name" not in done.stderr
 
 
 # -- retention
