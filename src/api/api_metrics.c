@@ -184,10 +184,9 @@ static uint64_t counted(const atomic_uint_fast64_t *counter)
 /* 0 without an identity provider. */
 static double age_of_keys(const struct api_view *view, const struct auth_status *keys)
 {
-    int64_t since_us = keys->confirmed_us != 0 ? keys->confirmed_us : view->started_us;
-    int64_t age_us = clock_wall_us() - since_us;
+    int64_t age_us = keys->age_us >= 0 ? keys->age_us : clock_mono_us() - view->started_us;
 
-    return keys->fetched && age_us > 0 ? (double)age_us / 1e6 : 0;
+    return keys->fetched ? (double)age_us / 1e6 : 0;
 }
 
 static void take_readings(struct api *api, struct readings *readings)

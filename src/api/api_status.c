@@ -114,16 +114,14 @@ static void write_failed(const struct api_view *view, struct buf *out)
 static void write_keys(const struct api_view *view, struct buf *out)
 {
     struct auth_status keys;
-    int64_t age;
 
     if (view->auth == NULL)
         return;
     auth_status(view->auth, &keys);
-    age = clock_wall_us() - keys.confirmed_us;
     buf_printf(out, ",\"keys\":{\"source\":\"%s\",\"count\":%zu,\"age_s\":",
                keys.fetched ? "jwks" : "development", keys.keys);
-    if (keys.confirmed_us != 0)
-        json_write_seconds(out, age > 0 ? age : 0);
+    if (keys.age_us >= 0)
+        json_write_seconds(out, keys.age_us);
     else
         buf_append_text(out, "null");
     buf_append_text(out, ",\"last_error\":");

@@ -300,6 +300,8 @@ static void reload(struct engine *engine)
 {
     struct err err;
 
+    if (engine->jwks != NULL)
+        auth_jwks_refresh(engine->jwks);
     if (http_reload(engine->server, &err) != 0)
         log_error("app", "SIGHUP: %s; the old certificate stays in use", err.text);
 }

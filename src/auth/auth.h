@@ -228,14 +228,17 @@ void auth_jwks_stop(struct auth_jwks *jwks);
 
 /* Where the keys come from, and how that goes. */
 struct auth_status {
-    bool fetched;         /* from an identity provider */
-    size_t keys;          /* in force; 0: no set ever was */
-    int64_t confirmed_us; /* when the provider last gave the set, by the wall clock; 0: never */
-    uint64_t fetches;     /* since the start, those that failed too */
+    bool fetched;     /* from an identity provider */
+    size_t keys;      /* in force; 0: no set ever was */
+    int64_t age_us;   /* since the provider last gave the set; -1: it never did */
+    uint64_t fetches; /* since the start, those that failed too */
     uint64_t failures;
     char last_error[512]; /* why the last fetch failed; "": it did not */
 };
 void auth_status(struct auth *auth, struct auth_status *ret); /* any thread */
+
+/* Has the set fetched as if a token had asked for it. Any thread; never blocks. */
+void auth_jwks_refresh(struct auth_jwks *jwks);
 
 /*
  * The development issuer: an RSA key of 2048 bits in <data_dir>/development-key.pem,

@@ -58,13 +58,13 @@ static void use(struct auth_jwks *jwks, struct auth_keys *keys)
 static void note(struct auth_jwks *jwks, const struct err *err)
 {
     struct auth_status *status = &jwks->auth->status;
-    int64_t now_us = clock_wall_us();
+    int64_t now_us = clock_mono_us();
 
     pthread_mutex_lock(&jwks->auth->lock);
     status->fetches++;
     status->failures += err != NULL;
     if (err == NULL)
-        status->confirmed_us = now_us;
+        jwks->auth->confirmed_us = now_us;
     snprintf(status->last_error, sizeof status->last_error, "%s", err != NULL ? err->text : "");
     pthread_mutex_unlock(&jwks->auth->lock);
 }
@@ -180,7 +180,7 @@ static void load(struct auth_jwks *jwks)
 {
     struct auth_keys *keys;
     char when[CLOCK_TEXT_SIZE];
-    int64_t fetched_us;
+    int64_t fetched_us, age_us;
     struct err err;
     int code = jwks_load(&disk_real, jwks->data_dir, jwks->url, &keys, &fetched_us, &err);
 
@@ -188,7 +188,8 @@ static void load(struct auth_jwks *jwks)
         clock_format(when, fetched_us);
         log_info("auth", "%zu keys of %.*s are in force, fetched %s", keys->count, jwks->shown,
                  jwks->url, when);
-        jwks->auth->status.confirmed_us = fetched_us;
+        age_us = clock_wall_us() - fetched_us;
+        jwks->auth->confirmed_us = clock_mono_us() - (age_us > 0 ? age_us : 0);
         use(jwks, keys);
     } else if (code != ERR_NOT_FOUND) {
         log_warning("auth", "the key set that was kept is not used: %s", err.text);
@@ -253,4 +254,9 @@ void auth_jwks_stop(struct auth_jwks *jwks)
     eventfd_write(jwks->auth->wake, 1);
     pthread_join(jwks->thread, NULL);
     release(jwks);
+}
+
+void auth_jwks_refresh(struct auth_jwks *jwks)
+{
+    auth_want_keys(jwks->auth);
 }

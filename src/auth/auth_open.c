@@ -6,6 +6,7 @@
  */
 #include "auth/auth_apikeys_priv.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <openssl/rand.h>
@@ -17,6 +18,7 @@ int auth_open(const char *allowed_urns, struct auth **ret, struct err *err)
     int rc;
 
     auth->wake = -1;
+    auth->confirmed_us = INT64_MIN;
     json_object_seed(0); /* before threads: jansson would otherwise do so in any of them */
     rc = auth_urns_parse(allowed_urns, &auth->urns, err);
     if (rc != 0)
@@ -129,5 +131,6 @@ void auth_status(struct auth *auth, struct auth_status *ret)
     pthread_mutex_lock(&auth->lock);
     *ret = auth->status;
     ret->keys = auth->keys != NULL ? auth->keys->count : 0;
+    ret->age_us = auth->confirmed_us != INT64_MIN ? clock_mono_us() - auth->confirmed_us : -1;
     pthread_mutex_unlock(&auth->lock);
 }

@@ -121,7 +121,8 @@ struct auth {
     struct rate_table *key_rates;
     pthread_mutex_t lock;        /* both sets and status; held for a few instructions */
     struct auth_keys *keys;      /* NULL: none yet */
-    struct auth_status status;   /* but for `keys` */
+    struct auth_status status;   /* but for `keys` and `age_us` */
+    int64_t confirmed_us;        /* of clock_mono_us(); INT64_MIN: never */
     _Atomic uint64_t generation; /* counts the sets that were put in force */
     struct auth_apikeys *apikeys;
     _Atomic uint64_t apikey_generation;

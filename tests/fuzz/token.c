@@ -5,6 +5,7 @@
  *   1  claims whose signature has held
  *   2  a key set
  *   3  a list of allowed URNs
+ *   4  a list of who may write which products
  *
  * Nobody can forge a signature here, so door 0 must never let anybody in; behind door 1
  * only subjects below urn:pennlabs: may come out as allowed.
@@ -29,6 +30,7 @@ static const char key_set[] =
 
 static struct auth *auth;
 static struct auth_cache *cache;
+static struct txn_products *products;
 
 static void require(bool holds)
 {
@@ -43,6 +45,7 @@ static void open_once(void)
     if (auth != NULL)
         return;
     require(auth_open("urn:pennlabs:*", &auth, NULL) == 0);
+    require(txn_products_open(NULL, &products, NULL) == 0);
     require(auth_keys_parse(SLICE(key_set), false, &keys, NULL) == 0 && keys->count == 2);
     auth_use_keys(auth, keys);
     cache = auth_cache_open(auth, 2);
@@ -93,6 +96,22 @@ static void try_urns(struct slice text)
     free(list);
 }
 
+static void try_grants(struct slice text)
+{
+    char *list = strndup(text.at, text.len);
+    const struct auth_grant *grant;
+    struct auth_grants grants;
+
+    if (auth_grants_parse(list, products, &grants, NULL) == 0) {
+        require((grants.count == 0) == (list[0] == '\0'));
+        require(auth_grants_find(&grants, "jdoe") == NULL);
+        grant = auth_grants_find(&grants, "urn:pennlabs:clubs");
+        require(grant == NULL || grant->count > 0);
+        auth_grants_free(&grants);
+    }
+    free(list);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct slice text;
@@ -101,7 +120,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0)
         return 0;
     text = (struct slice){(const char *)data + 1, size - 1};
-    switch (data[0] % 4) {
+    switch (data[0] % 8) {
     case 0:
         try_header(text);
         break;
@@ -111,8 +130,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case 2:
         try_keys(text);
         break;
-    default:
+    case 3:
         try_urns(text);
+        break;
+    default:
+        try_grants(text);
     }
     return 0;
 }
