@@ -2,6 +2,7 @@
 
 import pytest
 from fault.disks import Disk
+from fault.shim import Shim
 from fault.wire import Wire
 
 
@@ -14,15 +15,22 @@ def wire(postgres):
 
 
 @pytest.fixture
+def shim(tmp_path):
+    """Has system calls of an engine fail that is started with shim.options()."""
+    return Shim(tmp_path / "shim")
+
+
+@pytest.fixture
 def disk(request, tmp_path):
-    """Makes small file systems of the test's own: disk("tmpfs", mib), disk("ext4", mib). It
-    is asked for before `engines`, so that it goes after them."""
+    """Makes small file systems of the test's own: disk("tmpfs", mib), disk("ext4", mib), at a
+    path if that is given, which may be in another one. It is asked for before `engines`, so that
+    it goes after them."""
     made = []
 
-    def make(kind, mib):
-        made.append(Disk(tmp_path, kind, mib))
+    def make(kind, mib, at=None):
+        made.append(Disk(tmp_path, kind, mib, at))
         return made[-1]
 
     yield make
-    for one in made:
+    for one in reversed(made):
         one.remove()

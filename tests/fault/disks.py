@@ -16,13 +16,14 @@ def _run(*words):
 
 
 class Disk:
-    def __init__(self, folder, kind, mib):
+    def __init__(self, folder, kind, mib, at=None):
+        """Mounted in a folder of its own, or `at` a path."""
         if os.geteuid() != 0:
             pytest.skip("mounting a file system takes root")
         self.kind = kind
-        self.folder = folder / f"disk-{kind}"
+        self.folder = at or folder / f"disk-{kind}"
         self.image = folder / f"disk-{kind}.img"
-        self.folder.mkdir()
+        self.folder.mkdir(parents=True)
         if kind == "ext4":
             with self.image.open("wb") as image:
                 image.truncate(mib * MIB)

@@ -7,7 +7,7 @@ was refused is not there. When the cause is gone the engine takes writes again b
 import pytest
 from fault.disks import limit_descriptors, set_immutable
 from fault.load import Load, reconcile
-from fault.told import REFUSED, TAKEN, times, wait_until_up
+from fault.told import LEDGER_DOWN, LEDGER_UP, REFUSED, TAKEN, times, wait_until_up
 from support import ports
 from support.engine import a_transaction
 from support.paths import BINARY
@@ -112,6 +112,89 @@ def test_a_full_disk_with_the_embedded_store(disk, engines):
     found = engine.data_dir
     engine.options["DATABASE_URL"] = f"sqlite:{engine.options['DATA_DIR']}/events.db"
     assert sorted(engine.stored_ids().values()) == [2] + [100] * accepted, found
+
+
+def test_the_disk_of_the_ledger_is_full_and_that_of_the_queue_is_not(
+    disk, engines, postgres, tmp_path
+):
+    """Nobody who writes notices, and all of it is stored once, then or later."""
+    data = tmp_path / "split"
+    small = disk("tmpfs", 4, at=data)
+    disk("tmpfs", 200, at=data / "queue")
+    engine = engines(DATABASE_URL=postgres.url(), DATA_DIR=data, **QUICK)
+    wait_until_up(engine)
+    with Load(engine) as load:
+        load.wait_for(50)
+        small.fill()
+        engine.wait_for_log(LEDGER_DOWN)
+        load.wait_for(100)
+        assert ready(engine) == 200
+        small.make_room()
+        engine.wait_for_log(LEDGER_UP)
+        load.wait_for(50)
+    reconcile(engine, load, postgres.ask)
+    assert (times(engine, LEDGER_DOWN), times(engine, LEDGER_UP)) == (1, 1), engine.log
+    assert times(engine, REFUSED) == 0, engine.log
+
+
+def test_the_disk_of_the_queue_is_full_and_that_of_the_ledger_is_not(
+    disk, engines, postgres, proxy, tmp_path
+):
+    """What it holds is forwarded, which makes the room for more."""
+    data = tmp_path / "split"
+    small = disk("tmpfs", 60, at=data / "queue")
+    proxy.down()
+    engine = engines(DATABASE_URL=postgres.url(port=proxy.port), DATA_DIR=data, **QUICK)
+    small.take(8)
+    accepted = write_until_refused(engine)
+    assert accepted > 0
+    small.filler.unlink()
+    small.fill()
+    is_refused(engine)
+    assert engine.counts()["uncompleted"] == accepted
+    proxy.up()
+    engine.wait_until_stored()
+    wait_until_taken(engine)
+    one_refusal(engine)
+    assert times(engine, LEDGER_DOWN) == 0, engine.log
+    assert engine.wait_until_stored()["successful"] == accepted + 1
+    assert sorted(engine.stored_ids().values()) == [2] + [100] * accepted
+
+
+def test_syncs_of_the_queue_fail(shim, engines, postgres):
+    """What a failed sync was for is answered with 503 and is not there; nothing else is lost."""
+    engine = engines(DATABASE_URL=postgres.url(), **QUICK, **shim.options())
+    wait_until_up(engine)
+    with Load(engine) as load:
+        load.wait_for(50)
+        shim.fail_syncs_of("/queue/")
+        is_refused(engine)
+        shim.heal()
+        engine.wait_until(lambda: ready(engine) == 200, 30, "/readyz")
+        load.wait_for(50)
+    reconcile(engine, load, postgres.ask)
+    one_refusal(engine)
+    engine.restart()
+    reconcile(engine, load, postgres.ask)
+
+
+def test_syncs_of_the_ledger_fail(shim, engines, postgres):
+    """It is written anew once they succeed; nobody who writes notices."""
+    engine = engines(DATABASE_URL=postgres.url(), **QUICK, **shim.options())
+    wait_until_up(engine)
+    with Load(engine) as load:
+        load.wait_for(50)
+        shim.fail_syncs_of("/ledger.db")
+        engine.wait_for_log(LEDGER_DOWN)
+        load.wait_for(100)
+        assert ready(engine) == 200
+        shim.heal()
+        engine.wait_for_log(LEDGER_UP)
+        load.wait_for(50)
+    reconcile(engine, load, postgres.ask)
+    assert (times(engine, LEDGER_DOWN), times(engine, LEDGER_UP)) == (1, 1), engine.log
+    engine.restart()
+    reconcile(engine, load, postgres.ask)
 
 
 def test_the_bound_of_the_queue(engines, postgres, proxy):

@@ -104,6 +104,20 @@ def test_a_slow_line(engine, postgres, proxy):
     assert times(engine, DOWN) == 0, engine.log
 
 
+def test_a_store_that_takes_long_for_each_write(engine, postgres):
+    """Within the time limit: batches grow meanwhile, and nobody is told of a fault."""
+    postgres.ask(
+        "CREATE FUNCTION take_long() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN PERFORM pg_sleep(0.4); RETURN NULL; END $$"
+    )
+    postgres.ask("CREATE TRIGGER take_long AFTER INSERT ON event EXECUTE FUNCTION take_long()")
+    with Watch(postgres.ask), Load(engine) as load:
+        load.wait_for(500)
+    postgres.ask("DROP TRIGGER take_long ON event")
+    reconcile(engine, load, postgres.ask)
+    assert times(engine, DOWN) == 0, engine.log
+
+
 def test_restarted_every_second(engines, postgres, scale):
     engine = engines(DATABASE_URL=postgres.url(), **QUICK)
     wait_until_up(engine)
@@ -125,6 +139,18 @@ def test_a_database_that_turns_read_only(engine, postgres):
 
     def end():
         postgres.query(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+
+    goes_through(engine, postgres.ask, begin, end, "read-only transaction")
+
+
+def test_a_server_that_is_a_standby(engine, postgres):
+    """It restarts in recovery, as after a failover that went the wrong way, and is promoted."""
+
+    def begin():
+        postgres.restart_as_standby()
+
+    def end():
+        postgres.promote()
 
     goes_through(engine, postgres.ask, begin, end, "read-only transaction")
 

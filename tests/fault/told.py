@@ -1,6 +1,7 @@
 """What the engine's log says of faults: one line when one begins, one when it ends."""
 
 DOWN, UP = "the store is down", "the store is up again"
+LEDGER_DOWN, LEDGER_UP = "the ledger cannot be written", "the ledger can be written again"
 REFUSED, TAKEN = "new transactions are refused", "new transactions are taken again"
 
 

@@ -126,6 +126,23 @@ class Postgres:
         self.process.wait()
         wait_until(lambda: not any(map(_is_alive, children)), 30, "PostgreSQL's processes to end")
 
+    def restart_as_standby(self):
+        """It answers questions, writes nothing, and waits for what no primary sends."""
+        self.stop()
+        signal_file = self.folder / "data/standby.signal"
+        signal_file.touch()
+        if os.geteuid() == 0:
+            shutil.chown(signal_file, "postgres")
+        self.start()
+
+    def promote(self):
+        self.query("SELECT pg_promote()")
+        wait_until(
+            lambda: not self.query("SELECT pg_is_in_recovery() AS still")[0]["still"],
+            60,
+            "the promotion",
+        )
+
     def pause(self):
         """SIGSTOP for the server and its processes: connections stay, nothing answers."""
         for process in [self.process.pid, *_children(self.process.pid)]:

@@ -1,0 +1,38 @@
+"""Faults of system calls, by a library that is loaded before the engine's own (support/shim.c)."""
+
+import os
+import subprocess
+
+import pytest
+from support.paths import ROOT
+
+SOURCE = ROOT / "tests/support/shim.c"
+
+
+class Shim:
+    """options(): what an engine is started with. Faults are files in a folder."""
+
+    def __init__(self, folder):
+        if {"ASAN_OPTIONS", "TSAN_OPTIONS"} & set(os.environ):
+            pytest.skip("sanitizers want to be loaded first")
+        self.folder = folder
+        self.library = folder / "shim.so"
+        folder.mkdir()
+        words = ["cc", "-shared", "-fPIC", "-O1", "-o", str(self.library), str(SOURCE), "-ldl"]
+        subprocess.run(words, check=True)
+
+    def options(self):
+        return {"LD_PRELOAD": str(self.library), "LABS_SHIM": str(self.folder)}
+
+    def fail_syncs_of(self, part):
+        """Of every file with this in its path."""
+        (self.folder / "draft").write_text(part)
+        (self.folder / "draft").rename(self.folder / "sync")
+
+    def hang_names(self):
+        """Nobody says where "localhost" is."""
+        (self.folder / "names").touch()
+
+    def heal(self):
+        for name in ("sync", "names"):
+            (self.folder / name).unlink(missing_ok=True)
