@@ -35,7 +35,7 @@ struct store_batch;
 
 /* Picks the kind by the URL: "sqlite:<path>", "postgres://..." or "postgresql://..." (as
  * libpq takes it). Does not connect. timeout_ms bounds every single operation, and each
- * single migration; only the look-up of a server's name and a sync of the disk may outlast it.
+ * single migration; only a sync of the disk may outlast it.
  * ERR_INVALID for another scheme; the words never contain a password. */
 MUST_CHECK int store_open(const char *url, int64_t timeout_ms, struct store **ret, struct err *err);
 void store_close(struct store *store);

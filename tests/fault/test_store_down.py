@@ -4,6 +4,7 @@ Each fault is told once in the log when it begins and once when it ends, and `st
 `down` in between, however often the engine has tried meanwhile.
 """
 
+import os
 import sqlite3
 import time
 
@@ -102,6 +103,45 @@ def test_a_slow_line(engine, postgres, proxy):
         load.wait_for(300)
     reconcile(engine, load, postgres.ask)
     assert times(engine, DOWN) == 0, engine.log
+
+
+def test_a_name_that_nobody_looks_up(engines, postgres, shim):
+    """The resolver hangs: that is a fault as any other, and the end does not wait for it."""
+    url = postgres.url(host="localhost")
+    shim.hang_names()
+    engine = engines(DATABASE_URL=url, **QUICK, **shim.options())
+    with Load(engine) as load:
+        load.wait_for(50)
+        wait_until_down(engine, 'look up "localhost": not done within the time limit')
+        before = attempts(engine)
+        load.wait_for(100)
+        engine.wait_until(lambda: attempts(engine) >= before + 2, 30, "more attempts")
+        threads = len(os.listdir(f"/proc/{engine.process.pid}/task"))
+        engine.wait_until(lambda: attempts(engine) >= before + 4, 30, "more attempts")
+        assert len(os.listdir(f"/proc/{engine.process.pid}/task")) <= threads + 1
+        shim.heal()
+        wait_until_up(engine)
+    reconcile(engine, load, postgres.ask)
+    one_fault(engine)
+    shim.hang_names()
+    postgres.stop()
+    with Load(engine, clients=1) as load:
+        load.wait_for(5)
+        wait_until_down(engine, 'look up "localhost"')
+    engine.stop(timeout=10)
+
+
+def test_a_name_of_several_hosts(engines, postgres, proxy):
+    """Those that nobody knows, and those that do not answer, are passed over."""
+    hosts = f"nowhere.invalid,localhost,127.0.0.1:{proxy.port},localhost"
+    proxy.down()
+    url = postgres.url(host=hosts)
+    engine = engines(DATABASE_URL=url, **QUICK)
+    with Load(engine) as load:
+        load.wait_for(50)
+    reconcile(engine, load, postgres.ask)
+    engine.restart(DATABASE_URL=postgres.url(host="nowhere.invalid"))
+    wait_until_down(engine, 'look up "nowhere.invalid"')
 
 
 def test_a_store_that_takes_long_for_each_write(engine, postgres):

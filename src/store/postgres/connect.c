@@ -1,9 +1,8 @@
 /*
  * A connection: opened without blocking, then told how this engine wants its session.
  *
- * One thing may block beyond the time limit: libpq looks host names up with getaddrinfo().
- * Name the server by address, or by `hostaddr=` in the URL, where that matters. If the URL
- * lists several hosts, they are tried in turn within one time limit.
+ * Host names are looked up first (resolve.c), within the time limit. If the URL lists several
+ * hosts, or a host has several addresses, they are tried in turn within one time limit.
  *
  * The session: commits wait for the server's disk unless the server's owner chose another
  * guarantee than "off"; statements, locks and idle transactions end at our own time limit, so
@@ -66,6 +65,7 @@ void store_pg_close(struct store *store)
     struct store_pg *pg = store_pg_of(store);
 
     store_pg_break(pg);
+    store_pg_resolve_end(pg);
     free(pg->url);
     free(pg);
 }
@@ -145,18 +145,38 @@ static bool is_good(struct store_pg *pg)
            PQtransactionStatus(pg->connection) == PQTRANS_IDLE;
 }
 
+/* What stands behind "dbname" goes before what the URL says; NULL says nothing. */
+static PGconn *start(const struct store_pg *pg, struct store_pg_place *place)
+{
+    static const char *const keywords[] = {
+        "dbname", "host", "hostaddr", "port", "fallback_application_name", "client_encoding", NULL};
+    const char *values[] = {pg->url, NULL, NULL, NULL, "labs-analytics", "UTF8", NULL};
+
+    if (place->count > 0) {
+        buf_append_char(&place->hosts, '\0');
+        buf_append_char(&place->addresses, '\0');
+        buf_append_char(&place->ports, '\0');
+        values[1] = place->hosts.data;
+        values[2] = place->addresses.data;
+        values[3] = place->ports.data;
+    }
+    return PQconnectStartParams(keywords, values, 1);
+}
+
 int store_pg_connect(struct store *store, struct err *err)
 {
-    static const char *const keywords[] = {"dbname", "fallback_application_name", "client_encoding",
-                                           NULL};
     struct store_pg *pg = store_pg_of(store);
-    const char *const values[] = {pg->url, "labs-analytics", "UTF8", NULL};
+    struct store_pg_place place = {0};
     int error;
 
     if (pg->connection != NULL && is_good(pg))
         return 0;
     store_pg_break(pg);
-    pg->connection = PQconnectStartParams(keywords, values, 1);
+    error = store_pg_resolve(pg, &place, err);
+    if (error != 0)
+        return error;
+    pg->connection = start(pg, &place);
+    store_pg_place_free(&place);
     if (pg->connection == NULL)
         return err_set(err, ERR_UNAVAILABLE, "connect: out of memory");
     PQsetNoticeReceiver(pg->connection, ignore_notice, NULL);

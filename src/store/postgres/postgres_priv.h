@@ -1,7 +1,7 @@
 /*
- * The PostgreSQL store, in parts: connect.c makes a connection, talk.c waits for it, error.c
- * puts words and codes on what it answers, encode.c writes binary COPY rows, and write.c,
- * read.c, change.c and schema.c are the operations.
+ * The PostgreSQL store, in parts: resolve.c finds the server, connect.c makes a connection, talk.c
+ * waits for it, error.c puts words and codes on what it answers, encode.c writes binary COPY rows,
+ * and write.c, read.c, change.c and schema.c are the operations.
  *
  * libpq is used without blocking: every wait is a poll() on the socket, the wake descriptor
  * and the deadline, all in talk.c. A connection that lost its place in the protocol (a time
@@ -18,10 +18,11 @@
 struct store_pg {
     struct store store;
     char *url;
-    PGconn *connection; /* NULL: none, or broken */
-    bool stale;         /* the server could not do something in this session */
-    int backend;        /* its process, once the session is ready; libpq forgets it with the line */
-    int left_behind;    /* backend that may still hold a transaction of ours; 0: none */
+    struct store_pg_lookup *lookup; /* under way or not yet asked for; NULL: none */
+    PGconn *connection;             /* NULL: none, or broken */
+    bool stale;                     /* the server could not do something in this session */
+    int backend;     /* its process, once the session is ready; libpq forgets it with the line */
+    int left_behind; /* backend that may still hold a transaction of ours; 0: none */
 };
 
 static inline struct store_pg *store_pg_of(struct store *store)
@@ -34,11 +35,26 @@ int store_pg_open(const char *url, struct store **ret, struct err *err);
 void store_pg_close(struct store *store);
 int store_pg_connect(struct store *store, struct err *err);
 
+/* resolve.c: the server's addresses, by the names in the URL; lists with commas for libpq, all of
+ * `count` items. */
+struct store_pg_place {
+    struct buf hosts, addresses, ports;
+    unsigned count;
+};
+
+/* ERR_UNAVAILABLE if nobody said where the server is within the time limit. *ret stays as it is
+ * if the URL needs no look-up. */
+int store_pg_resolve(struct store_pg *pg, struct store_pg_place *ret, struct err *err);
+void store_pg_resolve_end(struct store_pg *pg); /* of the handle */
+void store_pg_place_free(struct store_pg_place *place);
+
 /* talk.c: the ways to wait. All return 0 or ERR_UNAVAILABLE with words, and break the
  * connection in that case. */
 
 /* Until the socket is ready for `events` (of poll). Does not break the connection. */
 int store_pg_wait(struct store_pg *pg, short events, struct err *err);
+/* The same of another descriptor. */
+int store_pg_wait_for(struct store_pg *pg, int fd, short events, struct err *err);
 
 /* Closes the connection. */
 void store_pg_break(struct store_pg *pg);

@@ -25,12 +25,12 @@ void store_pg_break(struct store_pg *pg)
     pg->stale = false;
 }
 
-int store_pg_wait(struct store_pg *pg, short events, struct err *err)
+int store_pg_wait_for(struct store_pg *pg, int fd, short events, struct err *err)
 {
     for (;;) {
         int64_t left_us = store_left_us(&pg->store);
         struct pollfd fds[] = {
-            {.fd = PQsocket(pg->connection), .events = events},
+            {.fd = fd, .events = events},
             {.fd = pg->store.wake_fd, .events = POLLIN},
         };
         int ready = poll(fds, 2, (int)((left_us + 999) / 1000));
@@ -44,6 +44,11 @@ int store_pg_wait(struct store_pg *pg, short events, struct err *err)
         if (left_us == 0)
             return store_too_late(&pg->store, err);
     }
+}
+
+int store_pg_wait(struct store_pg *pg, short events, struct err *err)
+{
+    return store_pg_wait_for(pg, PQsocket(pg->connection), events, err);
 }
 
 /* The words of a result that tells of an error. What the server cannot do now it may be unable
