@@ -9,8 +9,12 @@
 bool idempotency_read(struct http_request *request, struct slice *ret)
 {
     struct slice key = http_request_header(request, NAME);
-    bool good = key.at == NULL || (key.len > 0 && key.len <= TXN_MAX_CLIENT_ID);
+    bool good;
 
+    *ret = key;
+    if (key.at == NULL)
+        return true;
+    good = key.len > 0 && key.len <= TXN_MAX_CLIENT_ID;
     for (size_t i = 0; good && i < key.len; i++)
         good = key.at[i] >= 0x20 && key.at[i] < 0x7f;
     if (!good) {
@@ -18,7 +22,6 @@ bool idempotency_read(struct http_request *request, struct slice *ret)
                            TXN_MAX_CLIENT_ID);
         return false;
     }
-    *ret = key;
     return true;
 }
 

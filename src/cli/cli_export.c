@@ -105,10 +105,7 @@ static int count_answer(struct import *import, struct buf *answer, struct err *e
     code = json_parse(parser, buf_slice(answer), &tape, err);
     if (code == 0 && tape[0].type == JSON_OBJECT)
         results = cli_member(tape, 0, "results");
-    if (code == 0 &&
-        (results == NULL || results->type != JSON_ARRAY || results->count != import->lines))
-        code = err_set(err, ERR_CORRUPT, "the engine's answer is not to this request");
-    if (code == 0) {
+    if (results != NULL && results->type == JSON_ARRAY && results->count == import->lines) {
         uint32_t at = (uint32_t)(results - tape) + 1;
 
         for (uint32_t i = 0; i < results->count; i++, at = tape[at].next)
@@ -116,6 +113,8 @@ static int count_answer(struct import *import, struct buf *answer, struct err *e
         tell_refused(import, tape, results);
         import->rejected += refused;
         import->accepted += results->count - refused;
+    } else if (code == 0) {
+        code = err_set(err, ERR_CORRUPT, "the engine's answer is not to this request");
     }
     json_parser_close(parser);
     return code;

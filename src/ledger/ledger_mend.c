@@ -56,15 +56,19 @@ static int sync_folder(const struct ledger *ledger)
     return sync_path(folder, O_RDONLY | O_DIRECTORY);
 }
 
+/* The file is there, empty and its owner's alone, before SQLite would make it for all to read. */
 static int write_anew(struct ledger *ledger, const char *mended)
 {
     char *text = sqlite3_mprintf("VACUUM INTO %Q", mended);
-    int code;
+    int file, code;
 
     if (text == NULL)
         return SQLITE_NOMEM;
     unlink(mended);
-    code = ledger_exec(ledger, text);
+    file = open(mended, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (file >= 0)
+        close(file);
+    code = file >= 0 ? ledger_exec(ledger, text) : SQLITE_CANTOPEN;
     sqlite3_free(text);
     return code == SQLITE_OK ? sync_path(mended, O_RDWR) : code;
 }

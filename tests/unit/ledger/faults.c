@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <sqlite3.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 static unsigned syncs;
@@ -165,6 +166,7 @@ static void deliveries_and_cursor_stay_together_on_a_full_disk(void **state)
 static void after_a_failed_sync_everything_is_written_anew(void **state)
 {
     struct ledger *ledger = open_scratch(*state);
+    struct stat about;
     struct ledger_failed found;
     struct buf storage = {0};
     struct err err = {0};
@@ -182,6 +184,8 @@ static void after_a_failed_sync_everything_is_written_anew(void **state)
     while (ledger_fail(ledger, 3, SLICE("three"), SLICE("reason"), 1, &err) != 0)
         usleep(10000);
     assert_int_equal(ledger_set_cursor(ledger, 9, NULL), 0);
+    assert_int_equal(stat(((struct scratch *)*state)->path, &about), 0);
+    assert_int_equal(about.st_mode & 0777, 0600);
     assert_counts(ledger, 2, 0, 8, 0);
     assert_int_equal(ledger_find(ledger, 2, &found, &storage, NULL), ERR_NOT_FOUND);
     ledger_close(ledger);
