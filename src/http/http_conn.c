@@ -192,10 +192,13 @@ void conn_open(struct http_conn *conn)
     h2o_linklist_insert(&loop->conns, &conn->link);
     loop->open++;
     h2o_timeout_link(loop->evloop, &loop->limits[LIMIT_HEADER], &conn->timer);
-    if (conn->secure)
-        tls_begin(conn);
-    else
+    if (!conn->secure) {
         conn_accept(conn);
+        return;
+    }
+    tls_begin(conn);
+    if (loop->stopping)
+        conn_close(conn);
 }
 
 struct http_conn *conn_of(h2o_socket_t *sock)
@@ -260,11 +263,12 @@ void conn_cut(struct http_conn *conn)
     }
 }
 
-/* Quiet: between requests, and none waits to be read. */
+/* Quiet: between requests, and none waits to be read. A handshake is not waited for: its bytes
+ * are no request, and its client might take its time. */
 void conn_close_if_quiet(struct http_conn *conn)
 {
-    if ((conn->state == CONN_OPENED || conn->state == CONN_IDLE || conn->state == CONN_SHAKING) &&
-        !has_input(conn))
+    if (conn->state == CONN_SHAKING ||
+        ((conn->state == CONN_OPENED || conn->state == CONN_IDLE) && !has_input(conn)))
         conn_close(conn);
 }
 
