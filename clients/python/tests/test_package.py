@@ -36,7 +36,7 @@ def built(tmp_path_factory):
 
 
 def modules():
-    return {path.name for path in (PACKAGE / "src/labs_analytics").glob("*.py")} | {"py.typed"}
+    return {path.name for path in (PACKAGE / "src/labs_analytics").rglob("*.py")} | {"py.typed"}
 
 
 def test_both_hold_every_module_and_the_marker_of_types(built):
