@@ -9,7 +9,7 @@ from typing import Dict, Optional, Tuple, Type, Union
 
 from labs_analytics import lifecycle
 from labs_analytics.capture import Captured, Invalid, capture
-from labs_analytics.options import Options, check, patience_of, provider_of
+from labs_analytics.options import Options, check, patience_of, product_of, provider_of
 from labs_analytics.tally import logger
 from labs_analytics.transport import Address
 from labs_analytics.types import (
@@ -85,7 +85,7 @@ class AnalyticsClient:
             Options(
                 address=Address.of(url),
                 provider=provider_of(token, token_provider, key),
-                product=product,
+                product=product_of(product),
                 batch_count=batch_count,
                 batch_bytes=batch_bytes,
                 batch_age=batch_age,
@@ -102,7 +102,7 @@ class AnalyticsClient:
                 on_drop=on_drop,
             )
         )
-        self._product = product
+        self._product = self._options.product
         self._patience = self._options.patience
         self._worker: Optional[Worker] = None
         self._workers: Dict[int, Worker] = {}  # by process; those of parents are soon dropped
@@ -156,7 +156,11 @@ class AnalyticsClient:
         """True: queued. False: not a transaction."""
         try:
             worker = self._worker
-            if worker is None or worker.pid != getpid():
+            if (
+                worker is None
+                or worker.forgotten
+                or (worker.asks_for_pid and worker.pid != getpid())
+            ):
                 worker = self._own_worker()
             try:
                 captured = capture(
@@ -172,7 +176,6 @@ class AnalyticsClient:
             if not worker.queue.put(captured, patience):
                 return worker, captured
             if not worker.started:
-                lifecycle.enroll(worker)
                 worker.start()
             return True
         except Exception:
@@ -191,17 +194,19 @@ class AnalyticsClient:
         made = Worker(self._options)
         if self._closed:
             made.end(0)
+        for pid, worker in list(self._workers.items()):
+            if pid != made.pid or worker.forgotten:  # numbers of processes return
+                self._workers.pop(pid, None)
         # Of several threads that come here at once the first one's is used by all.
         worker = self._workers.setdefault(made.pid, made)
-        for pid in list(self._workers):
-            if pid != made.pid:
-                self._workers.pop(pid, None)
+        lifecycle.enroll(worker)
         self._worker = worker
         return worker
 
     def _present_worker(self) -> Optional[Worker]:
         """This process's, if it has submitted anything."""
-        return self._workers.get(getpid())
+        worker = self._workers.get(getpid())
+        return None if worker is None or worker.forgotten else worker
 
     # -- seeing it through
 

@@ -1,7 +1,7 @@
 """What happens to the workers of this process when it forks and when it ends.
 
 A forked child forgets its parent's workers; the first transaction of each client makes a new one.
-(uWSGI forks without telling Python: clients therefore also look at the process number.)
+(uWSGI forks without telling Python: there clients look at the number of their process.)
 
 A process that ends sends what is queued, within each client's exit_timeout. Most ends are
 atexit's; children of multiprocessing and Celery leave without it and tell those who asked them.
@@ -21,7 +21,7 @@ _hooked_in = 0  # the process that has the hooks
 
 
 def enroll(worker: Worker) -> None:
-    """It has a transaction: its process must not end without it."""
+    """Its process must not end without it."""
     _workers.add(worker)
     _hook()
 

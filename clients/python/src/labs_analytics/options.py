@@ -62,6 +62,15 @@ def patience_of(when_full: str, block_timeout: float) -> float:
     return block_timeout if when_full == "block" else 0.0
 
 
+def product_of(product: Optional[ProductLike]) -> Optional[ProductLike]:
+    """Plain: looking at a member of an enumeration again and again costs more."""
+    if isinstance(product, int):
+        return int(product)
+    if product is None or isinstance(product, str):
+        return product
+    raise ValueError("product must be a number or a name")
+
+
 def check(options: Options) -> Options:
     _check_range("batch_count", options.batch_count, 1, 10_000)
     _check_range("batch_bytes", options.batch_bytes, 1, 16 << 20)
@@ -73,8 +82,6 @@ def check(options: Options) -> Options:
     _check_range("retry_min", options.retry_min, 0.001, 3600)
     _check_range("retry_max", options.retry_max, options.retry_min, 3600)
     _check_range("exit_timeout", options.exit_timeout, 0, 3600)
-    if options.product is not None and not isinstance(options.product, (int, str)):
-        raise ValueError("product must be a number or a name")
     if options.spool_dir is not None and not spool.SUPPORTED:
         raise ValueError(f"spool_dir needs a POSIX system; this is {os.name}")
     return options

@@ -1,12 +1,16 @@
 """What callers have submitted and the background thread has not yet settled, within bounds.
 
-A caller appends under a lock that is never held over anything slow, and wakes the thread at most
-twice a batch: when there is a first transaction, and when the batch is full. What the thread has
-taken stays counted until it is settled: answered, on disk, or given up. So the bounds are on all
-that is in memory.
+What the thread has taken stays counted until it is settled: answered, on disk, or given up. So
+the bounds are on all that is in memory.
 
-The lock is reentrant: a signal handler or a finalizer that records something may interrupt a
-call of the same thread.
+A caller who finds room takes no lock: appending to a deque is atomic. It wakes the thread at most
+twice a batch, when there is a first transaction and when the batch is full; the thread says what
+shall wake it before it looks whether that is there already, so no waking is missed. Threads that
+find room for the last one at the same moment all get it. The count of bytes may lose an addition
+of threads that add at the same moment; it is right again when the queue has been empty.
+
+The lock for all else is reentrant: a signal handler or a finalizer that records something may
+interrupt a call of the same thread.
 """
 
 from __future__ import annotations
@@ -47,69 +51,80 @@ class BoundedQueue:
         self._flush_to = 0
         self._nudged = False
         self._closed = False
-        # Totals, which only grow; what is there now is what they differ by.
-        self.submitted = 0
+        self._in_flight = 0  # taken, not settled
+        # What put() looks at: transactions that may wait, and bytes; none once it is closed.
+        self._limit = most
+        self._limit_bytes = most_bytes
+        self._taken = 0
+        self.held_bytes = 0
         self.settled = 0
-        self._bytes_in = 0
-        self._bytes_taken = 0
-        self._bytes_settled = 0
+
+    @property
+    def submitted(self) -> int:
+        """All that were ever taken in."""
+        with self._lock:
+            return self._taken + len(self._items)
 
     @property
     def held(self) -> int:
         """Transactions that are not settled."""
-        return self.submitted - self.settled
-
-    @property
-    def held_bytes(self) -> int:
-        return self._bytes_in - self._bytes_settled
+        with self._lock:
+            return self._in_flight + len(self._items)
 
     # -- for callers
 
     def put(self, transaction: Captured, patience: float = 0.0) -> bool:
         """False: no room, not within `patience` seconds either; or closed."""
         size = transaction[-1]
+        items = self._items
+        if (
+            len(items) >= self._limit or self.held_bytes + size > self._limit_bytes
+        ) and not self._wait_for_room(size, patience):
+            return False
+        items.append(transaction)
+        self.held_bytes += size
+        if len(items) >= self._wake_at or self.held_bytes >= self._wake_at_bytes:
+            return self._wake(transaction)
+        return True
+
+    def _wake(self, transaction: Captured) -> bool:
         with self._lock:
-            if (
-                self.submitted - self.settled >= self._most
-                or self._bytes_in - self._bytes_settled + size > self._most_bytes
-                or self._closed
-            ) and not self._wait_for_room(size, patience):
-                return False
-            self._items.append(transaction)
-            self.submitted += 1
-            self._bytes_in += size
-            if (
-                len(self._items) >= self._wake_at
-                or self._bytes_in - self._bytes_taken >= self._wake_at_bytes
-            ):
+            if not self._closed:
                 self._wake_at = self._wake_at_bytes = NEVER
                 self._work.notify()
-            return True
+                return True
+            # Closed since we looked: it may be that nobody takes it any more.
+            try:
+                self._items.remove(transaction)
+            except ValueError:
+                return True
+            self.held_bytes -= transaction[-1]
+            return False
 
     def _wait_for_room(self, size: int, patience: float) -> bool:
         deadline = monotonic() + patience
-        while not self._closed:
-            # A transaction larger than the bound still fits into an empty queue.
-            if self.held == 0 or (
-                self.held < self._most and self.held_bytes + size <= self._most_bytes
-            ):
-                return True
-            remaining = deadline - monotonic()
-            if remaining <= 0:
-                return False
-            self._blocked += 1
-            try:
-                self._room.wait(remaining)
-            finally:
-                self._blocked -= 1
-        return False
+        with self._lock:
+            while not self._closed:
+                held = self._in_flight + len(self._items)
+                # A transaction larger than the bound still fits into an empty queue.
+                if held == 0 or (held < self._most and self.held_bytes + size <= self._most_bytes):
+                    return True
+                remaining = deadline - monotonic()
+                if remaining <= 0:
+                    return False
+                self._blocked += 1
+                try:
+                    self._room.wait(remaining)
+                finally:
+                    self._blocked -= 1
+            return False
 
     def flush(self, timeout: float) -> bool:
         """Waits until all that was submitted before is settled. The thread then waits neither
         for a fuller batch nor for the end of a pause."""
         deadline = monotonic() + timeout
         with self._lock:
-            target = self.submitted
+            target = self._taken + len(self._items)
             if self.settled >= target:
                 return True
             self._flush_to = max(self._flush_to, target)
@@ -125,6 +140,8 @@ class BoundedQueue:
         """From now on nothing is taken in; what is there is handed out without delay."""
         with self._lock:
             self._closed = True
+            self._limit = self._limit_bytes = 0
+            self._wake_at = self._wake_at_bytes = 0  # who puts meanwhile learns of it
             self._flush_to = NEVER
             self._room.notify_all()
             self._nudge()
@@ -154,7 +171,7 @@ class BoundedQueue:
                 end = until
             while (
                 len(self._items) < most
-                and self._bytes_in - self._bytes_taken < most_bytes
+                and self.held_bytes < most_bytes
                 and self.settled >= self._flush_to
             ):
                 if not self._sleep(most, most_bytes, end):
@@ -166,10 +183,12 @@ class BoundedQueue:
         remaining = None if until is None else until - monotonic()
         if remaining is not None and remaining <= 0:
             return False
-        self._wake_at, self._wake_at_bytes = wake_at, wake_at_bytes
-        try:
+        if not self._closed:  # else it stays as close() has set it
+            self._wake_at, self._wake_at_bytes = wake_at, wake_at_bytes
+        # Who put one before that did not wake us.
+        if len(self._items) < wake_at and self.held_bytes < wake_at_bytes:
             self._work.wait(None if remaining is None else min(remaining, LONGEST_SLEEP_S))
-        finally:
+        if not self._closed:
             self._wake_at = self._wake_at_bytes = NEVER
         return True
 
@@ -177,10 +196,17 @@ class BoundedQueue:
         taken: List[Captured] = []
         size = 0
         while self._items and len(taken) < most and size < most_bytes:
+            self._carry(1)
             taken.append(self._items.popleft())
+            self._taken += 1
             size += taken[-1][-1]
-        self._bytes_taken += size
         return Taken(taken, size)
+
+    def _carry(self, more: int) -> None:
+        """So many more, or less, are in flight."""
+        self._in_flight += more
+        if not self._closed:
+            self._limit = self._most - self._in_flight
 
     def pause(self, until: float) -> None:
         """Sleeps until then (a monotonic time), or until somebody flushes or closes."""
@@ -197,21 +223,21 @@ class BoundedQueue:
     def settle(self, count: int, size: int) -> None:
         with self._lock:
             self.settled += count
-            self._bytes_settled += size
+            self._carry(-count)
+            self.held_bytes -= size
+            if self._in_flight == 0 and not self._items:
+                self.held_bytes = 0
             self._calm.notify_all()
             if self._blocked:
                 self._room.notify_all()
 
     def take_all(self) -> List[Captured]:
         with self._lock:
-            taken = list(self._items)
-            self._items.clear()
-            self._bytes_taken = self._bytes_in
-            return taken
+            return self._pop(NEVER, NEVER).transactions
 
     def settle_all(self) -> None:
         with self._lock:
-            self.settle(self.held, self.held_bytes)
+            self.settle(self._in_flight, self.held_bytes)
 
     def forget(self) -> None:
         """Without the lock: in a forked child it may be held by a thread that is not there."""

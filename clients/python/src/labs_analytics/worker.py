@@ -51,6 +51,9 @@ class Held:
 class Worker:
     def __init__(self, options: Options) -> None:
         self.pid = os.getpid()
+        self.forgotten = False  # by a forked child
+        # Asking costs half a microsecond, and only uWSGI forks without telling Python.
+        self.asks_for_pid = "uwsgi" in sys.modules or not hasattr(os, "register_at_fork")
         # Time and process would not tell the life before a restart of a container from this one.
         self.unique = os.urandom(8).hex()
         self.queue = BoundedQueue(options.queue_count, options.queue_bytes)
@@ -135,6 +138,7 @@ class Worker:
     def forget(self) -> None:
         """For a forked child: frees its copy of its parent's queue, connection and files. The
         parent has its own and notices nothing."""
+        self.forgotten = True
         self.queue.forget()
         self._held = None
         self._sender.close()
