@@ -152,6 +152,7 @@ def test_at_the_bound_forwarding_waits_and_nothing_is_dropped(engines):
     assert engine.counts()["accepted"] == 4 and ids[3] not in engine.stored_ids()
     assert engine.get("/readyz", token=None).status_code == 200
 
+    engine.wait_until(lambda: engine.counts()["failed"] == 2, what="the cursor behind both")
     engine.command("transactions", "discard", ids[0])
     engine.wait_until_stored()
     assert [one["id"] for one in listed_as_failed(engine)] == ids[1:3]
