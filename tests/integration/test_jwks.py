@@ -113,9 +113,14 @@ def test_a_key_with_the_same_kid_is_another_key(engines, providers):
 # -- a provider that does not answer well
 
 
+def other_set():
+    return json.dumps({"keys": [Key.ec().jwk()]}).encode()
+
+
 WRONG = {
     "500": lambda endpoint: endpoint.breaks(500),
     "404": lambda endpoint: endpoint.breaks(404),
+    "500 with keys": lambda endpoint: endpoint.says(other_set(), 500),
     "a redirect": lambda endpoint: endpoint.breaks(302),
     "a page": lambda endpoint: endpoint.says(b"<html>Log in</html>", media_type="text/html"),
     "nothing": lambda endpoint: endpoint.says(b""),
