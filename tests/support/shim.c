@@ -80,8 +80,7 @@ int getaddrinfo(const char *restrict node, const char *restrict service,
     const struct timespec turn = {.tv_nsec = 10000000};
     char text[8];
 
-    while (node != NULL && strcmp(node, "localhost") == 0 &&
-           read_order("names", text, sizeof text))
+    while (node != NULL && strcmp(node, "localhost") == 0 && read_order("names", text, sizeof text))
         nanosleep(&turn, NULL);
     return next(node, service, hints, ret);
 }
