@@ -1,0 +1,145 @@
+"""What the client adds to the requests of a Django app under gunicorn, at half the rate that it
+sustains alone, while the engine is being killed and revived: median and 95th percentile over those
+of the same app without the client.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import requests
+from latency import killing
+from lib import corpus, engines
+from lib.load import Invalid, Load
+from lib.program import run
+from lib.rounds import Line, finish, take_turns
+from support import guard, ports
+from support.paths import ROOT
+
+GUNICORN = ROOT / ".venv-client/bin/gunicorn"
+PATH = "/visit/penn-labs/"
+# One process, so that a core is left for the load, and for the engine that is killed and revived.
+WORDS = ["--workers", "1", "-k", "gthread", "--threads", "4", "--keep-alive", "75"]
+CONNECTIONS = 8
+LEAST = 0.95  # of the rate must be reached, or it was not that rate
+TRANSACTIONS = 2  # of a request: one of the middleware, one of the decorator
+
+
+class App:
+    """The app of django_app.py; with `engine`, it records there."""
+
+    def __init__(self, settings, name, engine=None):
+        self.settings = settings
+        self.url = f"http://127.0.0.1:{ports.take()}"
+        self.log = settings.folder / f"{name}.log"
+        paths = [ROOT / "clients/python/src", ROOT / "bench"]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
+        environment.pop("LABS_ANALYTICS", None)
+        if engine is not None:
+            given = {"URL": engine.url, "TOKEN": engine.token(), "PRODUCT": "CLUBS"}
+            # After several deaths in a row the client pauses for up to 30 s: at this rate that is
+            # more than fits its default queue, and a loss would tell of nothing but that bound.
+            given |= {"QUEUE_COUNT": 200_000, "EXIT_TIMEOUT": 30}
+            environment["LABS_ANALYTICS"] = json.dumps(given)
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [GUNICORN, "--bind", self.url.removeprefix("http://"), *WORDS, "django_app"],
+                cwd=settings.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        guard.watch(self.process)
+        settings.stack.callback(self.end)
+        self._wait()
+
+    def _wait(self):
+        until = time.monotonic() + 30
+        while time.monotonic() < until and self.process.poll() is None:
+            try:
+                requests.get(self.url, timeout=5)
+                return
+            except requests.ConnectionError:
+                time.sleep(0.05)
+        raise Invalid(f"gunicorn does not answer:\n{self.log.read_text()[-2000:]}")
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+            if self.process.wait(60) != 0:
+                raise Invalid(f"gunicorn ended badly:\n{self.log.read_text()[-2000:]}")
+
+    def load(self, bodies, seconds, rate=0):
+        """wrk's result, and how many requests were answered, at least."""
+        load = Load(self.url, PATH, "none", bodies, CONNECTIONS)
+        result = load.run(seconds, rate)
+        if rate and result["requests"] < LEAST * rate * result["seconds"]:
+            reached = result["requests"] / result["seconds"]
+            print(f"  (only {reached:.0f} of {rate:.0f} requests a second)", flush=True)
+        return result
+
+
+class Mortal:
+    """The engine, as killing() wants it."""
+
+    def __init__(self, engine):
+        self.kill = engine.kill9
+        self._engine = engine
+
+    def start(self):
+        if not self._engine.running:
+            self._engine.start()
+
+
+def check_arrival(app, engine, answered, rounds):
+    """Nothing was lost and nothing came twice: wrk leaves its last requests of a round unread."""
+    app.end()
+    accepted = engine.status()["transactions"]["accepted"]
+    least, most = (TRANSACTIONS * n for n in (answered, answered + rounds * CONNECTIONS))
+    if not least <= accepted <= most:
+        told = app.log.read_text()[-2000:]
+        raise Invalid(f"{accepted} transactions arrived, not {least} to {most}:\n{told}")
+    print(f"  {accepted} transactions of {answered} requests arrived", flush=True)
+
+
+def measure(settings):
+    bodies = corpus.write(corpus.transactions(2000), settings.folder / "transactions")
+    engine = engines.start(settings, "engine", listen=f"127.0.0.1:{ports.take()}")
+    alone, recording = App(settings, "alone"), App(settings, "recording", engine)
+    alone.load(bodies, 1)
+    sustained = alone.load(bodies, settings.seconds)
+    rate = sustained["requests"] / sustained["seconds"] / 2
+    print(f"  half of what it sustains alone: {rate:.0f} requests a second", flush=True)
+    p95 = {"recording": [], "alone": []}
+    answered = []
+
+    def side(name, app):
+        # The engine dies beside both: what its starts take of the cores is not the client's.
+        with killing(Mortal(engine)):
+            result = app.load(bodies, settings.seconds, rate)
+        p95[name].append(result["p95"] * 1000)
+        if name == "recording":
+            answered.append(result["requests"])
+        return result["p50"] * 1000
+
+    p50 = take_turns(
+        settings,
+        {
+            "recording": lambda: side("recording", recording),
+            "alone": lambda: side("alone", alone),
+        },
+    )
+    check_arrival(recording, engine, sum(answered), len(answered))
+    lines = [
+        Line("Django, median", "ms", p50["recording"], p50["alone"], "without the client", 3),
+        # The first of each warmed up.
+        Line("Django, p95", "ms", p95["recording"][1:], p95["alone"][1:], "without the client", 3),
+    ]
+    return [finish(line) for line in lines]
+
+
+if __name__ == "__main__":
+    sys.exit(run(__doc__, {"django_requests": measure}))
