@@ -22,6 +22,10 @@ PROGRAMS = Path(__file__).resolve().parent / "programs"
 BIN = Path(sys.executable).parent
 
 
+# Without what the tests of Django in this same process have set: Celery would take it up.
+INHERITED = {name: value for name, value in os.environ.items() if not name.startswith("DJANGO_")}
+
+
 class Program:
     """A process whose stdout and stderr are kept in files."""
 
@@ -32,7 +36,7 @@ class Program:
             self.process = subprocess.Popen(
                 list(map(str, words)),
                 cwd=PROGRAMS,
-                env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"} | environment,
+                env=INHERITED | {"PYTHONDONTWRITEBYTECODE": "1"} | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
