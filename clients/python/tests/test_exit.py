@@ -40,6 +40,8 @@ ENDS = {
         threading.Thread(target=more, daemon=True).start()
     """,
     "forks": """
+        import warnings
+        warnings.simplefilter("ignore")  # newer Pythons warn of every fork beside a thread
         if os.fork() == 0:
             client.record("child", 1)
             sys.exit(0)

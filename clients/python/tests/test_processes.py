@@ -164,7 +164,7 @@ def test_celery_prefork(scripted, programs, tmp_path, batch_age):
     assert given.wait() == 0, given.said()
     words = [BIN / "celery", "-A", "tasks", "worker", "--pool", "prefork", "--concurrency", 2]
     worker = programs(*words, "--without-gossip", "--without-mingle", **environment)
-    wait_until(lambda: len(list(folder.glob("done-*"))) == 40, timeout=60, what=worker.said)
+    wait_until(lambda: len(list(folder.glob("done-*"))) == 40, timeout=60, what="40 tasks")
     pids = {path.read_text() for path in folder.glob("done-*")}
     worker.process.send_signal(signal.SIGTERM)
     worker.wait()
