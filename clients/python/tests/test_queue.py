@@ -1,6 +1,7 @@
 """The bounded queue alone."""
 
 import threading
+import time
 
 import pytest
 from support.wait import wait_until
@@ -81,6 +82,26 @@ def test_the_thread_is_woken_by_the_first_and_by_a_full_batch(count):
         queue.put(item(number, 10))
     thread.join()
     assert names(results[0]) == list(range(count))
+
+
+def test_what_is_put_just_before_the_thread_sleeps_is_not_slept_over(monkeypatch):
+    queue = BoundedQueue(100, 10_000)
+    until = time.monotonic() + 3600
+    late = [item("late")]
+
+    def clock():
+        # The thread looks at it between finding the queue empty and going to sleep.
+        if late:
+            queue.put(late.pop())
+        return time.monotonic()
+
+    monkeypatch.setattr("labs_analytics.queue.monotonic", clock)
+    thread, results = background(lambda: queue.take(1, 10_000, 3600, until))
+    thread.join(20)
+    woken = not thread.is_alive()
+    queue.close()
+    thread.join()
+    assert woken and names(results[0]) == ["late"]
 
 
 def test_flushing_ends_the_wait_for_a_fuller_batch():

@@ -174,6 +174,27 @@ def test_what_a_close_leaves_goes_to_the_spool(scripted, clients, tmp_path):
     assert sum(path.read_bytes().count(b"\n") for path in files(tmp_path)) == 10
 
 
+def test_a_file_that_is_no_batch_of_ours_is_given_up_and_stops_nothing(scripted, clients, tmp_path):
+    def only_json(request):
+        try:
+            return accept(request)
+        except ValueError:
+            return status(400)(request)
+
+    server = scripted(default=only_json)
+    told = []
+    client = clients(server.url, spool_dir=tmp_path / "spool", on_drop=lambda *a: told.append(a))
+    client.record("n", 1)
+    assert client.flush()
+    client._worker._spool.put([b"no JSON", b'{"data": 5}'])
+    client._worker._spool_has_more = True
+    client.record("n", 2)
+    wait_until(lambda: not files(tmp_path))
+    assert client.flush()
+    assert (client.stats().accepted, client.stats().refused) == (3, 1)
+    assert told == []
+
+
 def test_a_batch_of_which_a_part_is_settled_is_put_back_without_it(scripted, clients, tmp_path):
     server = scripted(default=status(503))
     first = clients(server.url, spool_dir=tmp_path / "spool", batch_age=3600)

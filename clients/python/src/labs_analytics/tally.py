@@ -50,7 +50,7 @@ class Tally:
         logger.warning("transactions refused: %d, the first: %s", len(refusals), refusals[0][1])
         if self._on_drop is not None:
             for line, reason in refusals:
-                self._tell(decode(line), reason)
+                self._tell_line(line, reason)
 
     def refuse_unencoded(self, transaction: Transaction, reason: str) -> None:
         self.refused += 1
@@ -86,7 +86,19 @@ class Tally:
         logger.warning("transactions not sent before the end: %d", len(lines))
         if self._on_drop is not None:
             for line in lines:
-                self._tell(decode(line), "closed before it could be sent")
+                self._tell_line(line, "closed before it could be sent")
+
+    def defect(self, fault: Exception) -> None:
+        """Something that should not be happened on the background thread."""
+        if self.last_error != repr(fault):
+            logger.error("labs_analytics is at fault and tries again", exc_info=fault)
+
+    def _tell_line(self, line: bytes, reason: str) -> None:
+        try:
+            transaction = decode(line)
+        except (ValueError, KeyError, TypeError):
+            return  # a file of the spool that somebody else has written: there is nothing to tell
+        self._tell(transaction, reason)
 
     # -- by callers
 

@@ -173,8 +173,8 @@ class Worker:
             try:
                 self._turn()
             except Exception as fault:  # a defect, but it shall cost no transaction
-                logger.exception("the background thread failed and goes on")
-                self._pause(f"{type(fault).__name__}: {fault}", None)
+                self.tally.defect(fault)
+                self._pause(repr(fault), None)
         self._leave()
         self._sender.close()
 
