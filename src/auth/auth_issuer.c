@@ -10,6 +10,7 @@
  */
 #include "auth/auth_issuer_priv.h"
 
+#include "base/file.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -80,59 +81,24 @@ static int read_key(const char *path, EVP_PKEY **ret, struct err *err)
     return 0;
 }
 
-static int write_key(int fd, const char *path, struct err *err)
+/* Makes the file, unless somebody else just did. */
+static int make_key(const char *path, struct err *err)
 {
     EVP_PKEY *key = EVP_RSA_gen(KEY_BITS);
-    FILE *file = fdopen(fd, "w");
-    int rc = 0;
+    BIO *memory = BIO_new(BIO_s_secmem());
+    char *text;
+    long len;
+    int rc;
 
-    if (key == NULL)
+    if (key == NULL || memory == NULL ||
+        PEM_write_bio_PKCS8PrivateKey(memory, key, NULL, NULL, 0, NULL, NULL) != 1) {
         rc = err_set(err, ERR_IO, "OpenSSL makes no RSA key");
-    else if (file == NULL || PEM_write_PKCS8PrivateKey(file, key, NULL, NULL, 0, NULL, NULL) != 1 ||
-             fflush(file) != 0 || fsync(fd) != 0)
-        rc = err_system(err, errno, "write %s", path);
-    EVP_PKEY_free(key);
-    if (file != NULL)
-        fclose(file);
-    else
-        close(fd);
-    return rc;
-}
-
-static int sync_folder(const char *folder, struct err *err)
-{
-    int rc = 0;
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    if (fd < 0)
-        return err_system(err, errno, "open %s", folder);
-    if (fsync(fd) != 0)
-        rc = err_system(err, errno, "sync %s", folder);
-    close(fd);
-    return rc;
-}
-
-/* Makes the file, unless somebody else just did. */
-static int make_key(const char *folder, const char *path, struct err *err)
-{
-    struct buf draft = {0};
-    int fd, rc;
-
-    buf_printf(&draft, "%s/." KEY_FILE ".XXXXXX", folder);
-    *buf_reserve(&draft, 1) = '\0';
-    fd = mkostemp(draft.data, O_CLOEXEC); /* mode 0600 */
-    if (fd < 0) {
-        rc = err_system(err, errno, "make %s", path);
-        goto free_draft;
+    } else {
+        len = BIO_get_mem_data(memory, &text);
+        rc = file_make(path, (struct slice){text, (size_t)len}, err);
     }
-    rc = write_key(fd, draft.data, err);
-    if (rc == 0 && link(draft.data, path) != 0 && errno != EEXIST)
-        rc = err_system(err, errno, "make %s", path);
-    unlink(draft.data);
-    if (rc == 0)
-        rc = sync_folder(folder, err);
-free_draft:
-    buf_free(&draft);
+    BIO_free(memory); /* wipes it */
+    EVP_PKEY_free(key);
     return rc;
 }
 
@@ -146,7 +112,7 @@ int auth_issuer_open(const char *data_dir, struct auth_issuer **ret, struct err 
     *buf_reserve(&path, 1) = '\0';
     rc = read_key(path.data, &key, err);
     if (rc == ERR_NOT_FOUND) {
-        rc = make_key(data_dir, path.data, err);
+        rc = make_key(path.data, err);
         if (rc == 0)
             rc = read_key(path.data, &key, err);
     }

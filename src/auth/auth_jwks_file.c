@@ -10,10 +10,8 @@
 #include "auth/auth_jwks_priv.h"
 
 #include "base/clock.h"
-#include "base/mem.h"
+#include "base/file.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 
 #define NAME "jwks.json"
@@ -21,48 +19,13 @@
 /* Another spelling of the same JSON may be longer; a number can be, at most, so much. */
 #define MOST_BYTES (16 * AUTH_MAX_JWKS)
 
-static char *path_of(const char *data_dir, const char *name)
+static char *path_in(const char *data_dir)
 {
     struct buf path = {0};
 
-    buf_printf(&path, "%s/%s", data_dir, name);
+    buf_printf(&path, "%s/" NAME, data_dir);
     buf_append_char(&path, '\0');
     return path.data;
-}
-
-static int write_file(struct disk *disk, const char *path, const char *text, struct err *err)
-{
-    struct iovec bytes = {(char *)text, strlen(text)};
-    int fd = disk->open(disk, path, O_WRONLY | O_CREAT | O_TRUNC);
-    int code;
-
-    if (fd < 0)
-        return err_system(err, -fd, "open %s", path);
-    code = disk->write(disk, fd, &bytes, 1, 0);
-    if (code == 0)
-        code = disk->sync(disk, fd);
-    if (disk->close(disk, fd) < 0 && code == 0)
-        code = -EIO;
-    return code < 0 ? err_system(err, -code, "write %s", path) : 0;
-}
-
-static int replace(struct disk *disk, const char *data_dir, const char *text, struct err *err)
-{
-    char *path = path_of(data_dir, NAME);
-    char *draft = path_of(data_dir, NAME ".new");
-    int code = write_file(disk, draft, text, err);
-
-    if (code == 0) {
-        int number = disk->rename(disk, draft, path);
-
-        if (number == 0)
-            number = disk->sync_dir(disk, data_dir);
-        if (number < 0)
-            code = err_system(err, -number, "replace %s", path);
-    }
-    free(draft);
-    free(path);
-    return code;
 }
 
 int jwks_save(struct disk *disk, const char *data_dir, const char *url, struct slice jwks,
@@ -70,6 +33,7 @@ int jwks_save(struct disk *disk, const char *data_dir, const char *url, struct s
 {
     json_t *set = json_loadb(jwks.at, jwks.len, JSON_REJECT_DUPLICATES, NULL);
     char when[CLOCK_TEXT_SIZE];
+    char *path = path_in(data_dir);
     json_t *kept;
     char *text;
     int code;
@@ -78,32 +42,13 @@ int jwks_save(struct disk *disk, const char *data_dir, const char *url, struct s
     kept = json_pack("{s:s, s:s, s:O}", "url", url, "fetched", when, "keys",
                      json_object_get(set, "keys"));
     text = json_dumps(kept, JSON_COMPACT);
-    code = text != NULL ? replace(disk, data_dir, text, err)
+    code = text != NULL ? file_replace(disk, path, slice_of(text), NULL, err)
                         : err_set(err, ERR_INVALID, "the key set cannot be written down");
     free(text);
+    free(path);
     json_decref(kept);
     json_decref(set);
     return code;
-}
-
-static int read_file(struct disk *disk, const char *path, struct buf *out, struct err *err)
-{
-    int fd = disk->open(disk, path, O_RDONLY);
-    int64_t size, got;
-
-    if (fd < 0)
-        return err_system(err, -fd, "open %s", path);
-    size = disk->size(disk, fd);
-    if (size > MOST_BYTES) {
-        disk->close(disk, fd);
-        return err_set(err, ERR_CORRUPT, "%s is too large", path);
-    }
-    got = size < 0 ? size : disk->read(disk, fd, buf_reserve(out, (size_t)size), (size_t)size, 0);
-    disk->close(disk, fd);
-    if (got < 0)
-        return err_system(err, (int)-got, "read %s", path);
-    out->len = (size_t)got;
-    return 0;
 }
 
 static int read_set(const json_t *kept, const char *path, const char *url, struct auth_keys **ret,
@@ -128,10 +73,10 @@ static int read_set(const json_t *kept, const char *path, const char *url, struc
 int jwks_load(struct disk *disk, const char *data_dir, const char *url, struct auth_keys **ret,
               int64_t *ret_fetched_us, struct err *err)
 {
-    char *path = path_of(data_dir, NAME);
+    char *path = path_in(data_dir);
     struct buf text = {0};
     json_t *kept;
-    int code = read_file(disk, path, &text, err);
+    int code = file_read(disk, path, MOST_BYTES, &text, err);
 
     if (code == 0) {
         kept = json_loadb(text.data, text.len, JSON_REJECT_DUPLICATES, NULL);

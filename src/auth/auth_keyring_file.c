@@ -8,7 +8,7 @@
  */
 #include "auth/auth_apikeys_priv.h"
 
-#include "base/mem.h"
+#include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -105,48 +105,18 @@ int keyring_read(const char *folder, size_t most_bytes, json_t **ret, struct err
     return rc;
 }
 
-static int write_draft(struct disk *disk, const char *draft, struct slice text, struct err *err)
-{
-    struct iovec vector = {(void *)text.at, text.len};
-    int fd, code;
-
-    disk->unlink(disk, draft); /* with whatever rights it has */
-    fd = disk->open(disk, draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC);
-    if (fd < 0)
-        return err_system(err, -fd, "write %s", draft);
-    code = disk->write(disk, fd, &vector, 1, 0);
-    if (code >= 0)
-        code = disk->sync(disk, fd);
-    disk->close(disk, fd);
-    if (code >= 0)
-        return 0;
-    disk->unlink(disk, draft);
-    return err_system(err, -code, "write %s", draft);
-}
-
 int keyring_write(struct disk *disk, const char *folder, json_t *keys, bool *ret_replaced,
                   struct err *err)
 {
     json_t *whole = json_pack("{s:i, s:O}", "version", VERSION, "keys", keys);
     char *text = json_dumps(whole, JSON_INDENT(1));
-    char *draft = path_in(folder, KEYS_FILE ".new");
     char *path = path_in(folder, KEYS_FILE);
-    int code;
-    int rc = 0;
+    int rc;
 
-    *ret_replaced = false;
     if (text == NULL)
         abort(); /* as mem_alloc(): all that can fail here is memory */
-    rc = write_draft(disk, draft, slice_of(text), err);
-    if (rc == 0 && (code = disk->rename(disk, draft, path)) < 0)
-        rc = err_system(err, -code, "write %s", path);
-    if (rc == 0) {
-        *ret_replaced = true;
-        if ((code = disk->sync_dir(disk, folder)) < 0)
-            rc = err_system(err, -code, "sync %s", folder);
-    }
+    rc = file_replace(disk, path, slice_of(text), ret_replaced, err);
     free(path);
-    free(draft);
     free(text);
     json_decref(whole);
     return rc;

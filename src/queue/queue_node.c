@@ -4,6 +4,8 @@
  */
 #include "queue/queue_priv.h"
 
+#include "base/file.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/random.h>
@@ -31,31 +33,17 @@ static int read_node(struct disk *disk, const char *path, char ret[TXN_NODE_SIZE
     return err_set(err, ERR_CORRUPT, "%s holds no node name", path);
 }
 
-static int make_node(struct disk *disk, const char *data_dir, const char *path,
-                     char ret[TXN_NODE_SIZE], struct err *err)
+static int make_node(struct disk *disk, const char *path, char ret[TXN_NODE_SIZE], struct err *err)
 {
-    char fresh[4200];
     char text[TXN_NODE_SIZE];
-    struct iovec vector = {text, TXN_NODE_SIZE};
     uint64_t random;
-    int code, fd;
 
     if (getrandom(&random, sizeof random, 0) != sizeof random)
         return err_set(err, ERR_IO, "no random numbers to be had");
     txn_node_format(text, random);
     memcpy(ret, text, TXN_NODE_SIZE);
     text[TXN_NODE_SIZE - 1] = '\n';
-    snprintf(fresh, sizeof fresh, "%s.new", path);
-    fd = disk->open(disk, fresh, O_RDWR | O_CREAT | O_TRUNC);
-    if (fd < 0)
-        return err_system(err, -fd, "make %s", fresh);
-    if ((code = disk->write(disk, fd, &vector, 1, 0)) >= 0)
-        code = disk->sync(disk, fd);
-    disk->close(disk, fd);
-    if (code < 0 || (code = disk->rename(disk, fresh, path)) < 0 ||
-        (code = disk->sync_dir(disk, data_dir)) < 0)
-        return err_system(err, -code, "write %s", path);
-    return 0;
+    return file_replace(disk, path, (struct slice){text, sizeof text}, NULL, err);
 }
 
 int node_load(struct disk *disk, const char *data_dir, bool read_only, char ret[TXN_NODE_SIZE],
@@ -67,6 +55,6 @@ int node_load(struct disk *disk, const char *data_dir, bool read_only, char ret[
     snprintf(path, sizeof path, "%s/node", data_dir);
     code = read_node(disk, path, ret, err);
     if (code == ERR_NOT_FOUND && !read_only)
-        code = make_node(disk, data_dir, path, ret, err);
+        code = make_node(disk, path, ret, err);
     return code;
 }

@@ -1,19 +1,18 @@
 /*
  * The key of the pseudonyms: 32 random bytes in <data_dir>/pseudonym.key.
  *
- * If there is no file, one of another name is written, brought to disk, and linked to its own
- * name, which fails if a second process was faster: then that one's key is used. So nobody
+ * It is made once (file_make()): if a second process was faster, that one's key is used. So nobody
  * ever reads half a key, and a key that was once used is never replaced. A file that others
  * may read is refused: with it, everybody's pseudonym can be worked out.
  */
 #include "users/users_priv.h"
 
 #include "base/buf.h"
+#include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
-#include <stdlib.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -52,55 +51,15 @@ static int read_key(const char *path, unsigned char ret[USERS_KEY_SIZE], struct 
     return code;
 }
 
-static int write_key(int fd, const char *path, struct err *err)
+static int make_key(const char *path, struct err *err)
 {
     unsigned char key[USERS_KEY_SIZE];
-    int code = 0;
-
-    errno = EIO; /* for a short write, which sets none */
-    if (getrandom(key, sizeof key, 0) != sizeof key || write(fd, key, sizeof key) != sizeof key ||
-        fsync(fd) != 0)
-        code = err_system(err, errno, "write %s", path);
-    OPENSSL_cleanse(key, sizeof key);
-    return code;
-}
-
-static int sync_folder(const char *folder, struct err *err)
-{
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int code = 0;
-
-    if (fd < 0)
-        return err_system(err, errno, "open %s", folder);
-    if (fsync(fd) != 0)
-        code = err_system(err, errno, "sync %s", folder);
-    close(fd);
-    return code;
-}
-
-/* Makes the file, unless somebody else just did. */
-static int make_key(const char *folder, const char *path, struct err *err)
-{
-    struct buf draft = {0};
     int code;
-    int fd;
 
-    buf_printf(&draft, "%s/." KEY_FILE ".XXXXXX", folder);
-    *buf_reserve(&draft, 1) = '\0';
-    fd = mkostemp(draft.data, O_CLOEXEC); /* mode 0600 */
-    if (fd < 0) {
-        code = err_system(err, errno, "make %s", path);
-        goto free_draft;
-    }
-    code = write_key(fd, draft.data, err);
-    close(fd);
-    if (code == 0 && link(draft.data, path) != 0 && errno != EEXIST)
-        code = err_system(err, errno, "make %s", path);
-    unlink(draft.data);
-    if (code == 0)
-        code = sync_folder(folder, err);
-free_draft:
-    buf_free(&draft);
+    if (getrandom(key, sizeof key, 0) != sizeof key)
+        return err_set(err, ERR_IO, "no random numbers to be had");
+    code = file_make(path, (struct slice){(const char *)key, sizeof key}, err);
+    OPENSSL_cleanse(key, sizeof key);
     return code;
 }
 
@@ -113,7 +72,7 @@ int users_key(const char *data_dir, unsigned char ret[USERS_KEY_SIZE], struct er
     *buf_reserve(&path, 1) = '\0';
     code = read_key(path.data, ret, err);
     if (code == ERR_NOT_FOUND) {
-        code = make_key(data_dir, path.data, err);
+        code = make_key(path.data, err);
         if (code == 0)
             code = read_key(path.data, ret, err);
     }
