@@ -96,6 +96,19 @@ def test_a_client_that_was_never_used_starts_nothing(scripted):
     assert server.connections == 0
 
 
+def test_the_thread_imports_nothing(scripted, tmp_path):
+    """A process that forks during an import leaves a child that cannot finish it."""
+    server = scripted()
+    code = """
+        before = set(sys.modules)
+        for number in range(100): client.record("n", number)
+        assert client.flush()
+        print(sorted(set(sys.modules) - before))
+    """
+    done = run(code, server.url, spool_dir=str(tmp_path))
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
 def test_what_is_left_at_the_end_goes_to_the_spool(scripted, clients, tmp_path):
     server = scripted(default=status(503, Retry_After=3600))
     spool = str(tmp_path / "spool")

@@ -135,7 +135,9 @@ def test_gunicorn(scripted, programs, kind, preload, batch_age):
 def test_uwsgi(scripted, programs, lazy, batch_age):
     server, port = scripted(), ports.take()
     words = [BIN / "uwsgi", "--http-socket", f"127.0.0.1:{port}", "--master", "--processes", 2]
-    words += ["--wsgi-file", PROGRAMS / "wsgi.py", "--enable-threads", "--die-on-term"]
+    words += ["--wsgi-file", PROGRAMS / "wsgi.py", "--enable-threads"]
+    # Its own answer to SIGTERM skips Python's exit handlers in workers that are still busy.
+    words += ["--hook-master-start", "unix_signal:15 gracefully_kill_them_all"]
     words += ["--lazy-apps"] if lazy else []
     program = programs(*words, URL=server.url, BATCH_AGE=batch_age)
     url = f"http://127.0.0.1:{port}"

@@ -8,6 +8,9 @@ repeat. Only one thread uses a connection.
 
 from __future__ import annotations
 
+# Looking up a name would import it on the background thread; a child that is forked just then waits
+# for ever for the end of that import.
+import encodings.idna  # noqa: F401
 import gzip
 import http.client
 import socket
