@@ -215,7 +215,7 @@ class Watch:
     def __init__(self, query):
         self.query = query
         self.torn = []
-        self.looks = 0
+        self._looked = threading.Event()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
@@ -223,7 +223,7 @@ class Watch:
         while not self._ended.wait(0.05) and not self.torn:
             try:
                 self.torn = self.query(TORN)
-                self.looks += 1
+                self._looked.set()
             except Exception:  # noqa: BLE001 (the store is down: that is the test)
                 continue
 
@@ -232,11 +232,12 @@ class Watch:
         return self
 
     def __exit__(self, kind, *_):
+        # A fault can begin and end before the first look, which is waited for all the same.
+        looked = kind is not None or self._looked.wait(60)
         self._ended.set()
         self._thread.join()
         assert not self.torn, f"seen in part: {self.torn[:3]}"
-        if kind is None:
-            assert self.looks > 0, "the store could never be looked at"
+        assert looked, "the store could never be looked at"
 
 
 def reconcile(engine, load, query, refused_too=False):
