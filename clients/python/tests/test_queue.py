@@ -56,6 +56,25 @@ def test_bytes_are_bounded_but_one_always_fits_into_an_empty_queue():
     assert queue.put(item("small", 1))
 
 
+class Interrupted(int):
+    """A size; each time that it is added to something, the next of `meanwhile` happens first."""
+
+    def __radd__(self, other):
+        self.meanwhile.pop(0)()
+        return other + int(self)
+
+
+def test_a_batch_that_is_settled_while_a_caller_counts_does_not_count_for_ever():
+    queue = filled(3, size=1000)
+    taken = queue.take(3, 10_000, 0)
+    size = Interrupted(10)
+    # It is added to look whether there is room, and then to the count.
+    size.meanwhile = [lambda: None, lambda: queue.settle(3, taken.size)]
+    assert queue.put(item("more", size))
+    assert size.meanwhile == []
+    assert (queue.held, queue.held_bytes) == (1, 10)
+
+
 def test_who_waits_for_room_gets_it():
     queue = filled(1, most=1)
     thread, results = background(lambda: queue.put(item("more", 10), 30))

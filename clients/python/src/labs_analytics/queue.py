@@ -6,8 +6,9 @@ the bounds are on all that is in memory.
 A caller who finds room takes no lock: appending to a deque is atomic. It wakes the thread at most
 twice a batch, when there is a first transaction and when the batch is full; the thread says what
 shall wake it before it looks whether that is there already, so no waking is missed. Threads that
-find room for the last one at the same moment all get it. The count of bytes may lose an addition
-of threads that add at the same moment; it is right again when the queue has been empty.
+find room for the last one at the same moment all get it. The count of what callers have put may
+lose an addition of threads that add at the same moment; it is right again when the queue has been
+empty.
 
 The lock for all else is reentrant: a signal handler or a finalizer that records something may
 interrupt a call of the same thread.
@@ -56,7 +57,8 @@ class BoundedQueue:
         self._limit = most
         self._limit_bytes = most_bytes
         self._taken = 0
-        self.held_bytes = 0
+        self._put_bytes = 0  # of all ever put: callers add to it without the lock
+        self._settled_bytes = 0
         self.settled = 0
 
     @property
@@ -71,6 +73,11 @@ class BoundedQueue:
         with self._lock:
             return self._in_flight + len(self._items)
 
+    @property
+    def held_bytes(self) -> int:
+        """About the bytes that these take."""
+        return self._put_bytes - self._settled_bytes
+
     # -- for callers
 
     def put(self, transaction: Captured, patience: float = 0.0) -> bool:
@@ -78,12 +85,16 @@ class BoundedQueue:
         size = transaction[-1]
         items = self._items
         if (
-            len(items) >= self._limit or self.held_bytes + size > self._limit_bytes
+            len(items) >= self._limit
+            or self._put_bytes - self._settled_bytes + size > self._limit_bytes
         ) and not self._wait_for_room(size, patience):
             return False
         items.append(transaction)
-        self.held_bytes += size
-        if len(items) >= self._wake_at or self.held_bytes >= self._wake_at_bytes:
+        self._put_bytes += size
+        if (
+            len(items) >= self._wake_at
+            or self._put_bytes - self._settled_bytes >= self._wake_at_bytes
+        ):
             return self._wake(transaction)
         return True
 
@@ -98,7 +109,7 @@ class BoundedQueue:
                 self._items.remove(transaction)
             except ValueError:
                 return True
-            self.held_bytes -= transaction[-1]
+            self._settled_bytes += transaction[-1]
             return False
 
     def _wait_for_room(self, size: int, patience: float) -> bool:
@@ -224,9 +235,9 @@ class BoundedQueue:
         with self._lock:
             self.settled += count
             self._carry(-count)
-            self.held_bytes -= size
+            self._settled_bytes += size
             if self._in_flight == 0 and not self._items:
-                self.held_bytes = 0
+                self._settled_bytes = self._put_bytes
             self._calm.notify_all()
             if self._blocked:
                 self._room.notify_all()
