@@ -8,6 +8,7 @@ from scripted import accept, hang_up, status
 from support.wait import wait_until
 
 from labs_analytics import AnalyticsClient
+from labs_analytics.encode import encode
 
 
 def give(count, client, **options):
@@ -382,6 +383,70 @@ def test_closing_waits_no_longer_than_it_may_for_a_server_that_is_silent(scripte
     assert not client.close(0.05)
     assert client.stats().dropped_overdue == 1
     release.set()
+
+
+def test_a_batch_that_is_being_encoded_when_time_is_over_is_not_forgotten(
+    scripted, clients, monkeypatch
+):
+    begun, release = threading.Event(), threading.Event()
+
+    def slow(transaction):
+        begun.set()
+        assert release.wait(60)
+        return encode(transaction)
+
+    monkeypatch.setattr("labs_analytics.worker.encode", slow)
+    told = []
+    client = clients(scripted(default=status(503)).url, on_drop=lambda *what: told.append(what))
+    give(1, client)
+    assert begun.wait(60)
+    results = []
+    closer = threading.Thread(target=lambda: results.append(client.close(0)))
+    closer.start()
+    closer.join(0.5)  # it would return by now if it took no notice
+    release.set()
+    closer.join()
+    assert results == [False]
+    assert (client.stats().dropped_overdue, len(told)) == (1, 1)
+
+
+def test_a_callback_may_close_while_the_client_is_being_closed(scripted, clients):
+    release, told = threading.Event(), []
+
+    def close_again(*what):
+        told.append(what)
+        client.close(0)
+
+    server = scripted(default=lambda request: (release.wait(60), accept(request))[1])
+    client = clients(server.url, on_drop=close_again, batch_age=0)
+    give(1, client)
+    wait_until(lambda: server.requests)
+    closer = threading.Thread(target=client.close, args=(0,), daemon=True)
+    closer.start()
+    closer.join(20)
+    assert not closer.is_alive()
+    assert len(told) == 1
+    release.set()
+
+
+def test_a_signal_handler_may_record_while_the_first_event_starts_the_thread(
+    scripted, clients, monkeypatch
+):
+    class Interrupted(threading.Thread):
+        def start(self):
+            if self.name == "labs-analytics":
+                client.record("n", "of the handler")
+            super().start()
+
+    monkeypatch.setattr(threading, "Thread", Interrupted)
+    server = scripted()
+    client = clients(server.url, batch_age=3600)
+    caller = threading.Thread(target=client.record, args=("n", "first"), daemon=True)
+    caller.start()
+    caller.join(20)
+    assert not caller.is_alive()
+    assert client.flush()
+    assert sorted(server.accepted) == ["first", "of the handler"]
 
 
 def test_a_silent_server_is_given_up_after_the_time_limit(scripted, clients):

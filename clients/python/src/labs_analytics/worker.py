@@ -15,15 +15,16 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from itertools import count
-from time import monotonic, sleep
+from time import monotonic
 from typing import List, Optional
 
 from labs_analytics.capture import Captured, Invalid, named
 from labs_analytics.encode import encode
 from labs_analytics.options import Options
-from labs_analytics.queue import BoundedQueue, Taken
+from labs_analytics.queue import BoundedQueue
 from labs_analytics.retry import Backoff
 from labs_analytics.sender import Sender
 from labs_analytics.spool import Claim, Spool
@@ -62,7 +63,9 @@ class Worker:
         self.exit_timeout = options.exit_timeout
         self.numbers = count(1)  # of transactions
         self._options = options
-        self._starting = threading.Lock()
+        # Reentrant, as the queue's: a signal handler may record while the first event starts the
+        # thread, or close while the end of the program does.
+        self._starting = threading.RLock()
         self._thread: Optional[threading.Thread] = None
         self._sender = Sender(options, self.tally)
         self._backoff = Backoff(options.retry_min, options.retry_max)
@@ -74,7 +77,7 @@ class Worker:
         self._retry_at: Optional[float] = None
         self._may_hurry = True
         self._end_at: Optional[float] = None
-        self._ending = threading.Lock()
+        self._moving = threading.RLock()  # of transactions between queue, batch and disk
         self._left = False
 
     def _make_spool(self) -> Optional[Spool]:
@@ -102,14 +105,15 @@ class Worker:
         with self._starting:
             if self.started:
                 return
+            self.started = True
             thread = threading.Thread(target=self._run, name="labs-analytics", daemon=True)
             try:
                 thread.start()
             except RuntimeError as fault:  # no more threads, or the interpreter is ending
+                self.started = False
                 self.tally.last_error = f"no thread: {fault}"
                 return
             self._thread = thread
-            self.started = True
         _warn_of_uwsgi()
 
     def end(self, timeout: float) -> None:
@@ -190,18 +194,19 @@ class Worker:
             self._sit_out(self._retry_at)
         elif self._held is not None:
             self._send_held()
-        elif not self._send_spooled():
-            self._send_next()
+        else:
+            # In turns: a large spool must not keep the queue waiting until it overflows.
+            self._send_spooled()
+            if self._retry_at is None:
+                self._send_next()
 
     def _sit_out(self, until: float) -> None:
         """Something of the pause."""
         if self._end_at is not None:
             until = min(until, self._end_at)
         if self._spool is not None and self._held is None:
-            taken = self._take(self._options.batch_age * SPOOL_AGES, until)
-            if taken is not None:
-                self._held = self._encoded(taken)
-                self._put_away()
+            self._take(self._options.batch_age * SPOOL_AGES, until)
+            self._put_away()
         else:
             self.queue.pause(until)
         # Who flushes or closes gets one try at once, unless the engine has said when.
@@ -210,20 +215,22 @@ class Worker:
         elif monotonic() >= until:
             self._retry_at = None
 
-    def _take(self, linger: float, until: Optional[float]) -> Optional[Taken]:
-        return self.queue.take(self._options.batch_count, self._options.batch_bytes, linger, until)
+    def _take(self, linger: float, until: Optional[float]) -> None:
+        """Holds the next batch, if there is one by then."""
+        options = self._options
+        with self._moving:  # also while it waits: closing, which needs this lock, ends that first
+            taken = self.queue.take(options.batch_count, options.batch_bytes, linger, until)
+            if taken is not None:
+                lines = self._lines_of(taken.transactions)
+                self._held = Held(lines, len(taken.transactions), taken.size)
 
     def _send_next(self) -> None:
         # With more in the spool nothing is waited for.
         until = monotonic() if self._spool_has_more else None
-        taken = self._take(self._options.batch_age, until)
+        self._take(self._options.batch_age, until)
         self.queue.nudged()
-        if taken is not None:
-            self._held = self._encoded(taken)
+        if self._held is not None:
             self._send_held()
-
-    def _encoded(self, taken: Taken) -> Held:
-        return Held(self._lines_of(taken.transactions), len(taken.transactions), taken.size)
 
     def _lines_of(self, several: List[Captured]) -> List[bytes]:
         lines: List[bytes] = []
@@ -234,24 +241,25 @@ class Worker:
             except Invalid as fault:
                 self.tally.refuse_unencoded(transaction, str(fault))
             if number % ENCODE_RUN == 0:
-                sleep(0)
+                time.sleep(0)  # not imported by its name: gevent replaces it
         return lines
 
     def _send_held(self) -> None:
         held = self._held
         assert held is not None
         again = self._sender.send(held.lines) if held.lines else None
-        if self._left:
-            return  # close() has seen to it
-        if again is None:
-            self._succeed()
-            self._settle_held()
-        else:
-            count = len(again.rest)
-            self._held = Held(again.rest, count, held.size)
-            self.queue.settle(held.count - count, 0)
-            self._pause(again.reason, again.after)
-            self._put_away()
+        with self._moving:
+            if self._left:
+                return  # close() has seen to it
+            if again is None:
+                self._succeed()
+                self._settle_held()
+            else:
+                count = len(again.rest)
+                self._held = Held(again.rest, count, held.size)
+                self.queue.settle(held.count - count, 0)
+                self._pause(again.reason, again.after)
+                self._put_away()
 
     def _settle_held(self) -> None:
         held = self._held
@@ -261,9 +269,10 @@ class Worker:
 
     def _put_away(self) -> None:
         """The held batch goes to disk, where there is a spool and room in it."""
-        held = self._held
-        if held is not None and (not held.lines or self._spool_lines(held.lines)):
-            self._settle_held()
+        with self._moving:
+            held = self._held
+            if held is not None and (not held.lines or self._spool_lines(held.lines)):
+                self._settle_held()
 
     def _spool_lines(self, lines: List[bytes]) -> bool:
         if self._spool is None:
@@ -334,7 +343,7 @@ class Worker:
 
     def _leave(self) -> None:
         """The end: nothing stays in memory. By the thread, or by who waited for it in vain."""
-        with self._ending:
+        with self._moving:
             if self._left:
                 return
             self._left = True
