@@ -1,5 +1,6 @@
 """What cannot be sent waits on disk, for this process or another."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -41,7 +42,7 @@ def test_batches_come_back_oldest_first(spools):
         found.append(claim.lines)
         claim.remove()
     assert found == [[b"1", b"x"], [b"2", b"x"], [b"3", b"x"]]
-    assert spool.empty()
+    assert spool.size() == 0
 
 
 def test_a_claimed_batch_is_nobody_elses_until_it_is_released(spools):
@@ -54,6 +55,35 @@ def test_a_claimed_batch_is_nobody_elses_until_it_is_released(spools):
     assert second.lines == [b"1"]
     second.remove()
     assert one.claim() is None
+
+
+def test_a_batch_that_could_not_be_opened_is_found_again_and_counts_all_the_while(
+    spools, monkeypatch
+):
+    spool = spools()
+    spool.put([b"1"])
+
+    def no_more_files(*_):
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.open", no_more_files)
+        assert spool.claim() is None
+        assert spool.size() == BLOCK
+    assert spool.claim().lines == [b"1"]
+
+
+def test_the_folder_is_not_looked_through_for_each_batch(spools, monkeypatch):
+    spool, looks = spools(most_bytes=100 * BLOCK), []
+    for number in range(50):
+        spool.put([b"%d" % number])
+    look = os.listdir
+    monkeypatch.setattr("os.listdir", lambda folder: (looks.append(folder), look(folder))[1])
+    for number in range(50):
+        claim = spool.claim()
+        assert claim.lines == [b"%d" % number]
+        claim.remove()
+    assert len(looks) == 1
 
 
 def test_the_bound_holds_for_all_processes_and_counts_blocks(spools):
@@ -137,6 +167,21 @@ def test_the_same_client_sends_what_it_has_put_away(scripted, clients, tmp_path)
     wait_until(lambda: client.stats().accepted == 5)
     wait_until(lambda: adds_up(client.stats()))
     wait_until(lambda: not files(tmp_path))
+
+
+def test_a_spool_that_is_sent_lets_the_queue_have_its_turn(scripted, clients, tmp_path):
+    server = scripted(default=status(503))
+    first = clients(server.url, spool_dir=tmp_path / "spool", batch_count=1)
+    for number in range(20):
+        first.record("n", number)
+    assert first.flush() and first.close()
+    assert len(files(tmp_path)) == 20
+    server.requests.clear()
+    server._default = accept
+    second = clients(server.url, spool_dir=tmp_path / "spool")
+    second.record("n", "new")
+    wait_until(lambda: second.stats().accepted == 21)
+    assert server.accepted.index("new") <= 1
 
 
 def test_a_full_spool_leaves_the_rest_in_memory(scripted, clients, tmp_path):

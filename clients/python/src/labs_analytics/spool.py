@@ -18,7 +18,7 @@ import hashlib
 import os
 import re
 import time
-from typing import Dict, List, Optional, Sequence, Set
+from typing import Dict, List, Optional, Sequence
 
 try:
     import fcntl
@@ -74,7 +74,7 @@ class Spool:
         self._most_bytes = most_bytes
         self._unique = unique
         self._made = 0
-        self._unreadable: Set[str] = set()
+        self._seen: List[str] = []  # names of batches as they were found, the oldest last
 
     def put(self, lines: Sequence[bytes]) -> bool:
         """False: there is no room within the bound, which processes that write at the same
@@ -112,9 +112,6 @@ class Spool:
         """Bytes of all batches of all processes, small ones counted as a block."""
         return sum(self._batches().values())
 
-    def empty(self) -> bool:
-        return not self._batches()
-
     def _batches(self) -> Dict[str, int]:
         """{name: size}"""
         try:
@@ -124,26 +121,27 @@ class Spool:
         found: Dict[str, int] = {}
         for name in names:
             match = _NAME.match(name)
-            if match and name not in self._unreadable:
+            if match:
                 found[name] = int(match[1])
         return found
 
     def claim(self) -> Optional[Claim]:
-        """The oldest batch that nobody else has claimed; None: there is none."""
-        for name in sorted(self._batches()):
-            claim = self._claim(name)
-            if claim is not None:
-                return claim
+        """The oldest batch that nobody else has claimed; None: there is none that can be read. The
+        folder is looked through once for all that were in it, and not again for each."""
+        for look in (False, True):
+            if look:
+                self._seen = sorted(self._batches(), reverse=True)
+            while self._seen:
+                claim = self._claim(self._seen.pop())
+                if claim is not None:
+                    return claim
         return None
 
     def _claim(self, name: str) -> Optional[Claim]:
         path = os.path.join(self._folder, name)
         try:
             descriptor = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            return None
         except OSError:
-            self._unreadable.add(name)
             return None
         claim = Claim(path, descriptor, [])
         try:
@@ -156,10 +154,9 @@ class Spool:
             if os.fstat(descriptor).st_nlink == 0:
                 claim.release()
                 return None
-            with open(path, "rb") as file:
+            with open(descriptor, "rb", closefd=False) as file:
                 claim.lines = file.read().split(b"\n")[:-1]
         except OSError:
-            self._unreadable.add(name)
             claim.release()
             return None
         return claim
