@@ -24,13 +24,9 @@ LONGEST_ANSWER = 8 * 1024 * 1024
 # Below this compressing saves no packet.
 LEAST_TO_COMPRESS = 1024
 
-_CLOSED_BY_SERVER = (
-    http.client.RemoteDisconnected,
-    http.client.CannotSendRequest,
-    BrokenPipeError,
-    ConnectionResetError,
-    ConnectionAbortedError,
-)
+_CLOSED = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
+_CLOSED_TLS = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+_CLOSED_BY_SERVER = (http.client.RemoteDisconnected, *_CLOSED, *_CLOSED_TLS)
 
 
 class Answer(NamedTuple):
@@ -91,7 +87,10 @@ class Connection:
         try:
             connection = self._open()
             deadline = monotonic() + self._timeout
-            connection.request("POST", self._address.path + path, body, headers)
+            try:
+                connection.request("POST", self._address.path + path, body, headers)
+            except _CLOSED:
+                pass  # a server that hangs up on a body may have said why: read that
             _limit(connection.sock, deadline)
             response = connection.getresponse()
             content = self._read(connection.sock, response, deadline)

@@ -1,0 +1,77 @@
+"""The connection: what comes back over it, and TLS with the real engine."""
+
+import os
+import socket
+import ssl
+import threading
+
+import pytest
+from support import ports
+from support.certificates import Authority
+from support.wait import wait_until
+
+from labs_analytics.transport import Address, Connection
+
+
+def test_an_answer_that_comes_before_the_body_was_read_is_understood():
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def refuse():
+        connected, _ = listening.accept()
+        connected.recv(1000)
+        answer = b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        connected.sendall(answer)
+        connected.close()  # much of the body is unread: sending more of it fails
+
+    thread = threading.Thread(target=refuse)
+    thread.start()
+    address = Address.of(f"http://127.0.0.1:{listening.getsockname()[1]}")
+    answer = Connection(address, 30).post("/", os.urandom(8 << 20), {})
+    thread.join()
+    listening.close()
+    assert answer.status == 413
+
+
+class Files:
+    def __init__(self, folder):
+        self.authority = Authority(folder / "authority.pem")
+        self.cert, self.key = folder / "cert.pem", folder / "key.pem"
+        self.authority.issue(self.cert, self.key)
+
+    @property
+    def options(self):
+        files = {"TLS_CERT": self.cert, "TLS_KEY": self.key}
+        return files | {"ca_file": self.authority.ca_file}
+
+    def context(self):
+        return ssl.create_default_context(cafile=self.authority.ca_file)
+
+
+@pytest.fixture
+def files(tmp_path):
+    return Files(tmp_path)
+
+
+def test_over_tls_a_connection_is_kept_and_replaced_as_any_other(engines, clients, files):
+    engine = engines(listen=f"https://127.0.0.1:{ports.take()}", **files.options)
+    client = clients(engine.url, token=engine.token(), ssl_context=files.context())
+    for _ in range(3):
+        assert client.record("visit")
+        assert client.flush(30)
+        engine.stop()  # the engine ends it as TLS demands
+        engine.start()
+        assert client.record("visit")
+        assert client.flush(30)
+        engine.kill9()  # and here its system does
+        engine.start()
+    assert (client.stats().accepted, client.stats().failures) == (6, 0)
+
+
+def test_a_certificate_of_an_unknown_authority_is_not_trusted(engines, clients, files):
+    engine = engines(listen="https://127.0.0.1:0", **files.options)
+    client = clients(engine.url, token=engine.token())
+    client.record("visit")
+    wait_until(lambda: client.stats().failures >= 2)
+    assert "certificate" in client.stats().last_error
+    assert client.stats().queued == 1
+    assert engine.counts()["accepted"] == 0
