@@ -47,16 +47,52 @@ def test_the_loop_runs_while_a_call_waits_for_room(scripted):
         options = SOON | {"queue_count": 1, "when_full": "block", "block_timeout": 60}
         async with AsyncAnalyticsClient(server.url, **options) as analytics:
             assert await analytics.record("n", 1)
-            waiting = asyncio.ensure_future(analytics.record("n", 2))
-            while not analytics._client._worker.queue._blocked:
-                await asyncio.sleep(0.001)
+            # More of them than the loop's pool has threads, of which they shall hold none.
+            waiting = [asyncio.ensure_future(analytics.record("n", 2 + n)) for n in range(50)]
+            await asyncio.sleep(0)
+            assert await asyncio.get_running_loop().run_in_executor(None, lambda: 5) == 5
+            assert not any(one.done() for one in waiting)
             release.set()
-            assert await waiting
+            assert all(await asyncio.gather(*waiting))
             assert await analytics.flush()
             assert analytics.stats().dropped_full == 0
 
     asyncio.run(program())
-    assert server.accepted == [1, 2]
+    assert sorted(server.accepted) == list(range(1, 52))
+
+
+def test_each_of_many_calls_waits_no_longer_than_its_time(scripted):
+    server = scripted(default=status(503, Retry_After=3600))
+
+    async def program():
+        options = SOON | {"queue_count": 1, "when_full": "block", "block_timeout": 0.2}
+        analytics = AsyncAnalyticsClient(server.url, **options)
+        assert await analytics.record("n", 1)
+        async with asyncio.timeout(20):  # one after the other, they would take a minute
+            assert not any(await asyncio.gather(*(analytics.record("n", 2) for _ in range(3000))))
+        assert analytics.stats().dropped_full == 3000
+        assert not await analytics.close(0)
+
+    asyncio.run(program())
+
+
+def test_a_call_that_is_cancelled_while_it_waits_records_nothing(scripted):
+    release = threading.Event()
+    server = scripted(lambda request: (release.wait(60), accept(request))[1])
+
+    async def program():
+        options = SOON | {"queue_count": 1, "when_full": "block", "block_timeout": 60}
+        async with AsyncAnalyticsClient(server.url, **options) as analytics:
+            assert await analytics.record("n", 1)
+            waiting = asyncio.ensure_future(analytics.record("n", 2))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            release.set()
+            assert await analytics.flush()
+            assert analytics.stats().submitted == 1
+
+    asyncio.run(program())
+    assert server.accepted == [1]
 
 
 @pytest.mark.parametrize("policy", [{}, {"when_full": "block", "block_timeout": 0.01}])

@@ -475,6 +475,45 @@ def test_proxies_of_the_environment_are_not_used(scripted, clients, monkeypatch)
     assert client.stats().accepted == 1
 
 
+@pytest.mark.parametrize("answer", [status(403), status(503)])
+def test_logging_that_raises_harms_nothing(scripted, clients, answer):
+    def broken(_):
+        raise RuntimeError("a filter of the application")
+
+    logger = logging.getLogger("labs_analytics")
+    server = scripted(answer)
+    logger.addFilter(broken)
+    try:
+        client = clients(server.url, queue_count=2, batch_age=3600)
+        assert not client.submit([])
+        give(2, client)
+        assert not client.record("more")
+        assert client.flush()
+        give(1, client)
+        assert client.flush()
+    finally:
+        logger.removeFilter(broken)
+    stats = client.stats()
+    assert stats.accepted + stats.refused == 3
+    assert (stats.dropped_invalid, stats.dropped_full) == (1, 1)
+
+
+def test_a_thread_that_could_not_start_is_started_although_the_queue_is_full(
+    scripted, clients, monkeypatch
+):
+    def cannot(_):
+        raise RuntimeError("can't start new thread")
+
+    server = scripted()
+    client = clients(server.url, queue_count=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", cannot)
+        give(2, client)
+    assert "can't start" in client.stats().last_error
+    client.record("more")
+    wait_until(lambda: client.stats().accepted >= 2)
+
+
 def test_many_threads_share_a_client(scripted, clients):
     server = scripted()
     client = clients(server.url, batch_count=100)
@@ -515,6 +554,15 @@ def test_trouble_is_logged_when_it_begins_and_when_it_ends(scripted, clients, ca
         ({"retry_max": 0.1}, "retry_max"),
         ({"product": []}, "product"),
         ({"queue_bytes": 0}, "queue_bytes"),
+        ({"batch_count": 500.0}, "batch_count must be a whole number"),
+        ({"batch_age": "1"}, "batch_age must be from"),
+        ({"timeout": float("nan")}, "timeout must be from"),
+        ({"url": 5}, "is no address"),
+        ({"spool_dir": ""}, "spool_dir must be a path"),
+        ({"spool_dir": 5}, "spool_dir must be a path"),
+        ({"on_drop": 5}, "on_drop must be callable"),
+        ({"ssl_context": True}, "ssl_context must be"),
+        ({"key": None, "token_provider": "x"}, "must be callable"),
     ],
 )
 def test_wrong_options_are_told_when_the_client_is_made(options, words):

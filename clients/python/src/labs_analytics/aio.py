@@ -1,27 +1,28 @@
 """AsyncAnalyticsClient: the same for asyncio.
 
-It is a face of AnalyticsClient, with the same queue and the same thread: an event loop that is
-busy delays no sending, a loop that ends loses nothing, and any number of loops may share a client.
+It has the same queue and the same thread as AnalyticsClient: an event loop that is busy delays no
+sending, a loop that ends loses nothing, and any number of loops may share a client.
 Only what may wait differs: it lets the loop run meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from types import TracebackType
 from typing import Any, Callable, Optional, Type, TypeVar
 
-from labs_analytics.client import AnalyticsClient
-from labs_analytics.types import Data, ProductLike, Stats, Timestamp, Value
+from labs_analytics.base import BaseClient
+from labs_analytics.capture import Captured
+from labs_analytics.types import Data, ProductLike, Timestamp, Value
+from labs_analytics.worker import Worker
 
 T = TypeVar("T")
+LOOK_S = 0.01  # between looks for room in a full queue
 
 
-class AsyncAnalyticsClient:
+class AsyncAnalyticsClient(BaseClient):
     """Takes what AnalyticsClient takes."""
-
-    def __init__(self, url: str, **options: Any) -> None:
-        self._client = AnalyticsClient(url, **options)
 
     async def submit(
         self,
@@ -32,7 +33,7 @@ class AsyncAnalyticsClient:
         product: Optional[ProductLike] = None,
     ) -> bool:
         """See AnalyticsClient.submit(). It waits only where that would: with when_full="block"
-        and a full queue; a task that is cancelled then may have recorded it or not."""
+        and a full queue. A task that is cancelled meanwhile has recorded nothing."""
         return await self._finish(data, pennkey, timestamp, product)
 
     async def record(
@@ -55,27 +56,33 @@ class AsyncAnalyticsClient:
         timestamp: Optional[Timestamp],
         product: Optional[ProductLike],
     ) -> bool:
-        client = self._client
-        outcome = client._submit(data, pennkey, timestamp, product, 0.0)
-        if outcome is True:
-            return True
-        if client._patience > 0 and not isinstance(outcome, bool):
+        outcome = self._submit(data, pennkey, timestamp, product, 0.0)
+        if self._patience > 0 and not isinstance(outcome, bool):
             worker, captured = outcome
-            if await _elsewhere(worker.queue.put, captured, client._patience):
+            if await self._find_room(worker, captured):
                 return True
-        return client._turn_away(outcome)
+        return outcome is True or self._turn_away(outcome)
+
+    async def _find_room(self, worker: Worker, captured: Captured) -> bool:
+        """Looks again and again, and holds no thread of the loop's pool: many tasks may wait, and
+        others need that pool."""
+        deadline = monotonic() + self._patience
+        while not worker.queue.closed:
+            remaining = deadline - monotonic()
+            if remaining <= 0:
+                return False
+            await asyncio.sleep(min(LOOK_S, remaining))
+            if worker.queue.put(captured):
+                return True
+        return False
 
     async def flush(self, timeout: float = 10.0) -> bool:
         """See AnalyticsClient.flush()."""
-        return await _elsewhere(self._client.flush, timeout)
+        return await _elsewhere(self._flush, timeout)
 
     async def close(self, timeout: float = 10.0) -> bool:
         """See AnalyticsClient.close()."""
-        return await _elsewhere(self._client.close, timeout)
-
-    def stats(self) -> Stats:
-        """See AnalyticsClient.stats()."""
-        return self._client.stats()
+        return await _elsewhere(self._close, timeout)
 
     async def __aenter__(self) -> AsyncAnalyticsClient:
         return self

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import ssl
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional, Union, get_args
 
 from labs_analytics import spool
 from labs_analytics.transport import Address
-from labs_analytics.types import OnDrop, ProductLike, TokenProvider
-
-POLICIES = ("drop_newest", "block")
+from labs_analytics.types import OnDrop, ProductLike, TokenProvider, WhenFull
 
 
 @dataclass(frozen=True)
@@ -55,9 +53,18 @@ def provider_of(
     return lambda: words
 
 
+def folder_of(spool_dir: Union[str, os.PathLike[str], None]) -> Optional[str]:
+    if spool_dir is None:
+        return None
+    if not isinstance(spool_dir, (str, os.PathLike)) or not os.fspath(spool_dir):
+        raise ValueError("spool_dir must be a path")
+    # Absolute: a server that becomes a daemon changes its working directory.
+    return os.path.abspath(os.fspath(spool_dir))
+
+
 def patience_of(when_full: str, block_timeout: float) -> float:
-    if when_full not in POLICIES:
-        raise ValueError(f"when_full must be one of {', '.join(POLICIES)}")
+    if when_full not in get_args(WhenFull):
+        raise ValueError(f"when_full must be one of {', '.join(get_args(WhenFull))}")
     _check_range("block_timeout", block_timeout, 0, 3600)
     return block_timeout if when_full == "block" else 0.0
 
@@ -72,21 +79,31 @@ def product_of(product: Optional[ProductLike]) -> Optional[ProductLike]:
 
 
 def check(options: Options) -> Options:
-    _check_range("batch_count", options.batch_count, 1, 10_000)
-    _check_range("batch_bytes", options.batch_bytes, 1, 16 << 20)
+    _check_count("batch_count", options.batch_count, 1, 10_000)
+    _check_count("batch_bytes", options.batch_bytes, 1, 16 << 20)
     _check_range("batch_age", options.batch_age, 0, 3600)
-    _check_range("queue_count", options.queue_count, 1, 10_000_000)
-    _check_range("queue_bytes", options.queue_bytes, 1, 1 << 40)
-    _check_range("spool_bytes", options.spool_bytes, spool.BLOCK, 1 << 50)
+    _check_count("queue_count", options.queue_count, 1, 10_000_000)
+    _check_count("queue_bytes", options.queue_bytes, 1, 1 << 40)
+    _check_count("spool_bytes", options.spool_bytes, spool.BLOCK, 1 << 50)
     _check_range("timeout", options.timeout, 0.01, 3600)
     _check_range("retry_min", options.retry_min, 0.001, 3600)
     _check_range("retry_max", options.retry_max, options.retry_min, 3600)
     _check_range("exit_timeout", options.exit_timeout, 0, 3600)
     if options.spool_dir is not None and not spool.SUPPORTED:
         raise ValueError(f"spool_dir needs a POSIX system; this is {os.name}")
+    if options.ssl_context is not None and not isinstance(options.ssl_context, ssl.SSLContext):
+        raise ValueError("ssl_context must be an ssl.SSLContext")
+    if options.on_drop is not None and not callable(options.on_drop):
+        raise ValueError("on_drop must be callable")
     return options
 
 
-def _check_range(name: str, value: float, least: float, most: float) -> None:
-    if not least <= value <= most:
+def _check_count(name: str, value: Any, least: int, most: int) -> None:
+    if not isinstance(value, int):
+        raise ValueError(f"{name} must be a whole number")
+    _check_range(name, value, least, most)
+
+
+def _check_range(name: str, value: Any, least: float, most: float) -> None:
+    if not isinstance(value, (int, float)) or not least <= value <= most:
         raise ValueError(f"{name} must be from {least:g} to {most:g}")

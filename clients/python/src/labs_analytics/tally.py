@@ -7,6 +7,7 @@ Trouble is logged when it begins and when it ends, not in between. The logger is
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from time import monotonic
 from typing import Optional, Sequence, Tuple
@@ -17,6 +18,19 @@ from labs_analytics.types import OnDrop, Transaction
 logger = logging.getLogger("labs_analytics")
 # Without it Python would print warnings to stderr, at the exit of programs too.
 logger.addHandler(logging.NullHandler())
+
+
+def tell(level: int, words: str, *arguments: object, fault: Optional[BaseException] = None) -> None:
+    """Logs. Filters and handlers are the application's: what they raise stops nothing here."""
+    try:
+        logger.log(level, words, *arguments, exc_info=fault)
+    except Exception:
+        pass
+
+
+def tell_fault(words: str, *arguments: object) -> None:
+    """Logs the exception that is being handled."""
+    tell(logging.ERROR, words, *arguments, fault=sys.exc_info()[1])
 
 
 class Tally:
@@ -47,14 +61,19 @@ class Tally:
     def refuse(self, refusals: Sequence[Tuple[bytes, str]]) -> None:
         """Encoded transactions that are given up, each with why."""
         self.refused += len(refusals)
-        logger.warning("transactions refused: %d, the first: %s", len(refusals), refusals[0][1])
+        tell(
+            logging.WARNING,
+            "transactions refused: %d, the first: %s",
+            len(refusals),
+            refusals[0][1],
+        )
         if self._on_drop is not None:
             for line, reason in refusals:
                 self._tell_line(line, reason)
 
     def refuse_unencoded(self, transaction: Transaction, reason: str) -> None:
         self.refused += 1
-        logger.warning("a transaction cannot be encoded: %s", reason)
+        tell(logging.WARNING, "a transaction cannot be encoded: %s", reason)
         self._tell(transaction, reason)
 
     def fail(self, reason: str, waiting: int) -> None:
@@ -63,7 +82,12 @@ class Tally:
         self.last_error = reason
         if self._failing_since is None:
             self._failing_since = monotonic()
-            logger.warning("the engine does not take transactions, %d wait: %s", waiting, reason)
+            tell(
+                logging.WARNING,
+                "the engine does not take transactions, %d wait: %s",
+                waiting,
+                reason,
+            )
 
     def recover(self) -> None:
         """An attempt succeeded."""
@@ -73,17 +97,19 @@ class Tally:
         if self._failing_since is not None:
             lasted = monotonic() - self._failing_since
             self._failing_since = None
-            logger.warning("the engine takes transactions again, after %.0f s", lasted)
+            tell(logging.WARNING, "the engine takes transactions again, after %.0f s", lasted)
 
     def spool_failed(self, reason: str) -> None:
         if not self._spool_failed:
             self._spool_failed = True
-            logger.warning("the spool cannot be used, transactions stay in memory: %s", reason)
+            tell(
+                logging.WARNING, "the spool cannot be used, transactions stay in memory: %s", reason
+            )
 
     def overdue(self, lines: Sequence[bytes]) -> None:
         """The time of close() is over."""
         self.dropped_overdue += len(lines)
-        logger.warning("transactions not sent before the end: %d", len(lines))
+        tell(logging.WARNING, "transactions not sent before the end: %d", len(lines))
         if self._on_drop is not None:
             for line in lines:
                 self._tell_line(line, "closed before it could be sent")
@@ -91,7 +117,7 @@ class Tally:
     def defect(self, fault: Exception) -> None:
         """Something that should not be happened on the background thread."""
         if self.last_error != repr(fault):
-            logger.error("labs_analytics is at fault and tries again", exc_info=fault)
+            tell(logging.ERROR, "labs_analytics is at fault and tries again", fault=fault)
 
     def _tell_line(self, line: bytes, reason: str) -> None:
         try:
@@ -108,7 +134,7 @@ class Tally:
             first = not self._full
             self._full = True
         if first:
-            logger.warning("the queue is full, new transactions are dropped")
+            tell(logging.WARNING, "the queue is full, new transactions are dropped")
         self._tell(transaction, "the queue is full")
 
     def invalid(self, reason: str) -> None:
@@ -117,7 +143,7 @@ class Tally:
             first = not self._invalid_logged
             self._invalid_logged = True
         if first:
-            logger.error("what was submitted is no transaction (told once): %s", reason)
+            tell(logging.ERROR, "what was submitted is no transaction (told once): %s", reason)
 
     def closed(self, transaction: Transaction) -> None:
         with self._lock:
@@ -130,4 +156,4 @@ class Tally:
         try:
             self._on_drop(transaction, reason)
         except Exception:
-            logger.exception("on_drop failed")
+            tell_fault("on_drop failed")

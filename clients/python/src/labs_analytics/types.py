@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Callable, Iterable, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import (
+    Any,
+    Callable,
+    Iterable,
+    Literal,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Tuple,
+    Union,
+)
 
 Value = Union[str, int, float, bool, None]
 """What a datapoint may hold; the engine stores it as text."""
@@ -18,6 +28,9 @@ Data = Iterable[Mapping[str, Any]]
 """1 to 1,000 datapoints `{"key": str, "value": Value}`; other members are not sent."""
 
 Point = Tuple[str, Value]
+
+WhenFull = Literal["drop_newest", "block"]
+"""What submit() does at the bounds of the queue."""
 
 
 class Transaction(NamedTuple):
@@ -41,7 +54,7 @@ has a method `invalidate()`, that is called when the engine has refused its last
 
 class Stats(NamedTuple):
     """What became of the transactions that this process has submitted, and of those that it
-    found in the spool. All but the last five only grow.
+    found in the spool. All but the last three only grow.
 
     submitted = accepted + refused + dropped_overdue + spooled - unspooled + queued
     """

@@ -12,6 +12,7 @@ gevent has patched them by then.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -28,7 +29,7 @@ from labs_analytics.queue import BoundedQueue
 from labs_analytics.retry import Backoff
 from labs_analytics.sender import Sender
 from labs_analytics.spool import Claim, Spool
-from labs_analytics.tally import Tally, logger
+from labs_analytics.tally import Tally, tell
 from labs_analytics.types import Stats
 
 # While the engine is away, batches for the disk grow so many times older than those that are sent.
@@ -103,7 +104,7 @@ class Worker:
         """Starts the thread, once. A thread that cannot be started now is tried again with the
         next transaction."""
         with self._starting:
-            if self.started:
+            if self.started or self.queue.closed:
                 return
             self.started = True
             thread = threading.Thread(target=self._run, name="labs-analytics", daemon=True)
@@ -362,4 +363,4 @@ def _warn_of_uwsgi() -> None:
     """Unless it is told to, uWSGI lets no thread run between requests."""
     uwsgi = sys.modules.get("uwsgi")
     if uwsgi is not None and not uwsgi.opt.get("enable-threads", uwsgi.opt.get("threads")):
-        logger.error("uWSGI runs without enable-threads: nothing is sent between requests")
+        tell(logging.ERROR, "uWSGI runs without enable-threads: nothing is sent between requests")

@@ -16,6 +16,7 @@ that override_settings() has its own. It has no thread before the first event.
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Tuple
@@ -26,7 +27,7 @@ from django.core.signals import setting_changed
 
 from labs_analytics.client import AnalyticsClient
 from labs_analytics.django.rules import Rule, rules_of
-from labs_analytics.tally import logger
+from labs_analytics.tally import tell
 from labs_analytics.tokens import PLATFORM, IdentityTokens
 from labs_analytics.types import Data, ProductLike, Timestamp, Value
 
@@ -100,7 +101,7 @@ def _config_of(source: Any) -> Config:
         return read(source)
     except Exception as fault:
         words = f"{NAME}: {fault}"
-        logger.error("nothing is recorded: %s", words)
+        tell(logging.ERROR, "nothing is recorded: %s", words)
         return Config(source, fault=words)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable, Set, TypeVar, Union
 
-from labs_analytics.tally import logger
+from labs_analytics.tally import tell_fault
 
 T = TypeVar("T")
 
@@ -32,4 +32,4 @@ def tell(place: str) -> None:
     """Of the exception that is being handled."""
     if place not in _told:
         _told.add(place)
-        logger.exception("%s failed; it is not recorded (told once)", place)
+        tell_fault("%s failed; it is not recorded (told once)", place)
