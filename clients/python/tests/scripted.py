@@ -26,7 +26,8 @@ def accept(request):
 
 class Scripted:
     """`answers`: functions of the request, each for one request, then `accept` for ever. They
-    give (status, JSON or bytes) or (status, JSON or bytes, headers). `default` replaces accept."""
+    give (status, JSON or bytes), and if they like headers, and an Event that the body waits for
+    after its headers. `default` replaces accept."""
 
     def __init__(self, *answers, default=accept):
         self.requests = []
@@ -65,18 +66,21 @@ class Scripted:
             handler.close_connection = True
             return
         try:
-            self._send(handler, status, content, more[0] if more else {})
+            self._send(handler, status, content, *more)
         except OSError:
             handler.close_connection = True  # the client has gone
 
     @staticmethod
-    def _send(handler, status, content, headers):
+    def _send(handler, status, content, headers=(), release=None):
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         handler.send_response(status)
+        headers = dict(headers)
         for name, value in headers.items():
             handler.send_header(name, value)
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
+        if release is not None:
+            release.wait(60)
         handler.wfile.write(body)
         if headers.get("Connection") == "close":
             handler.close_connection = True

@@ -64,6 +64,33 @@ def test_a_program_sends_what_it_has_queued_and_ends_quietly(scripted, end):
         assert [one["data"][0]["key"] for one in transactions].count("child") == 1
 
 
+def test_a_child_that_is_forked_while_an_answer_is_read_waits_for_nothing(scripted):
+    release = threading.Event()
+    server = scripted(lambda request: (*accept(request), {}, release))
+    code = """
+        import socket, warnings
+        warnings.simplefilter("ignore")
+        reads, readinto = [], socket.SocketIO.readinto
+        def counted(self, buffer):
+            reads.append(1)
+            return readinto(self, buffer)
+        socket.SocketIO.readinto = counted
+        client.record("n", 1)
+        while len(reads) < 2: pass  # of the headers, and of the body, which does not come
+        if os.fork() == 0:
+            client.record("child", 2)
+            sys.exit(0)
+        _, code = os.wait()
+        os._exit(code)
+    """
+    try:
+        done = run(code, server.url, batch_age=0)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert server.accepted == [1, 2]
+    finally:
+        release.set()
+
+
 def test_an_engine_that_is_away_does_not_hold_a_program_up_nor_make_it_talk(scripted):
     done = run("client.record('n', 1)", "http://127.0.0.1:1", exit_timeout=0.1)
     assert (done.returncode, done.stderr) == (0, "")

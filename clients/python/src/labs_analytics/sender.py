@@ -44,6 +44,10 @@ class Sender:
     def close(self) -> None:
         self._connection.close()
 
+    def abandon(self) -> None:
+        """For a forked child."""
+        self._connection.abandon()
+
     def send(self, lines: List[bytes]) -> Optional[Again]:
         """None: all are settled."""
         parts = [lines]

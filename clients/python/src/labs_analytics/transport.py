@@ -13,6 +13,7 @@ from __future__ import annotations
 import encodings.idna  # noqa: F401
 import gzip
 import http.client
+import os
 import socket
 import ssl
 from time import monotonic
@@ -140,9 +141,17 @@ class Connection:
             if total > LONGEST_ANSWER:
                 raise http.client.HTTPException("the answer is too long to be the engine's")
 
+    def abandon(self) -> None:
+        """What a forked child does with the connection of its parent, to whom it makes no
+        difference: nothing is said on the wire while another process has it open. Only the file is
+        closed: in the objects around it are locks that the parent's thread may just have held."""
+        connection, self._connection = self._connection, None
+        if connection is not None and connection.sock is not None:
+            descriptor = connection.sock.detach()
+            if descriptor >= 0:
+                os.close(descriptor)
+
     def close(self) -> None:
-        """Also what a forked child does with the connection of its parent, to whom it makes no
-        difference: nothing is said on the wire while another process has it open."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -146,7 +146,7 @@ class Worker:
         self.forgotten = True
         self.queue.forget()
         self._held = None
-        self._sender.close()
+        self._sender.abandon()
         if self._claim is not None:
             self._claim.abandon()
 
