@@ -15,6 +15,7 @@
 
 #include <openssl/crypto.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { MOST_BYTES = 64 * 1024 };
 
@@ -78,6 +79,8 @@ int users_asker_ask(struct users_asker *asker, struct slice session, struct user
     struct users_reply reply = {0};
     struct err read_err;
     bool understood;
+    const char *url = asker->users->url;
+    int shown = (int)strcspn(url, "?"); /* a query may hold a secret */
     long status = 0;
     int code = send_question(asker, session, &status, err);
 
@@ -94,6 +97,6 @@ int users_asker_ask(struct users_asker *asker, struct slice session, struct user
     }
     *ret_blame = status == 200 || status == 400 || status == 422 || status == 500;
     if (status == 200)
-        return err_set(err, ERR_UNAVAILABLE, "%s: %.200s", asker->users->url, read_err.text);
-    return err_set(err, ERR_UNAVAILABLE, "%s: answered with %ld", asker->users->url, status);
+        return err_set(err, ERR_UNAVAILABLE, "%.*s: %.200s", shown, url, read_err.text);
+    return err_set(err, ERR_UNAVAILABLE, "%.*s: answered with %ld", shown, url, status);
 }

@@ -435,6 +435,25 @@ def test_the_secret_is_not_shown(asking):
     assert "***" in long.stderr and "hush" not in long.stderr
 
 
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda provider: provider.introspection.breaks(500),
+        lambda provider: provider.introspection.says(b"<html>login</html>"),
+        lambda provider: provider.stop(),
+    ],
+    ids=["500", "a page", "gone"],
+)
+def test_a_secret_in_the_addresss_query_is_not_told(asking, provider, way):
+    way(provider)
+    engine = asking(INTROSPECTION_URL=provider.introspection_url + "?api-key=hush")
+    send(engine, "session-of-jdoe")
+    engine.wait_for_log("introspection fails")
+    told = engine.status()["users"]["last_error"]
+    assert provider.introspection_url in told
+    assert "hush" not in told + engine.full_log
+
+
 def test_answers_come_and_go_while_transactions_are_sent(asking, provider):
     engine = asking()
     for n in range(30):

@@ -139,6 +139,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 60
 
+    @property
+    def page(self):
+        return self.path.partition("?")[0]
+
     def head(self, status, media_type, length):
         self.send_response(status)
         self.send_header("Content-Type", media_type)
@@ -154,7 +158,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         provider = self.server.provider
-        if self.path != JWKS_PATH:
+        if self.page != JWKS_PATH:
             self.answer_json(404, {"detail": "there is no such page"})
         elif not provider.jwks.take(self):
             self.answer_json(200, provider.key_set())
@@ -162,9 +166,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         provider = self.server.provider
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.path in (ATTEST_PATH, REFRESH_PATH):
-            self.answer_json(*provider.issue(self.path, self.headers))
-        elif self.path != INTROSPECTION_PATH:
+        if self.page in (ATTEST_PATH, REFRESH_PATH):
+            self.answer_json(*provider.issue(self.page, self.headers))
+        elif self.page != INTROSPECTION_PATH:
             self.answer_json(404, {"detail": "there is no such page"})
         elif not provider.introspection.take(self):
             self.answer_json(*provider.introspect(self.headers, body))
