@@ -23,6 +23,16 @@ static void write_member(struct buf *out, const char *name, const char *value)
     }
 }
 
+/* As JSON writes a whole number that is not too large. */
+static bool is_number(struct slice text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.at[i] < '0' || text.at[i] > '9')
+            return false;
+    }
+    return text.len == 1 || (text.len > 1 && text.len < 10 && text.at[0] != '0');
+}
+
 /* "A,B" becomes ["A","B"]; what is a number stays one if `numbers`. */
 static void write_list(struct buf *out, const char *name, const struct buf *list, bool numbers)
 {
@@ -36,8 +46,7 @@ static void write_list(struct buf *out, const char *name, const struct buf *list
 
         if (at > list->data)
             buf_append_char(out, ',');
-        if (numbers && part.len > 0 && part.len < 10 && part.at[0] != '0' &&
-            strspn(part.at, "0123456789") >= part.len)
+        if (numbers && is_number(part))
             buf_append_slice(out, part);
         else
             json_write_string(out, part);

@@ -332,6 +332,14 @@ def test_keys_are_made_listed_and_revoked_without_an_engine(engines):
     assert write(engine, key).status_code == 401
 
 
+def test_products_are_named_or_numbered(engine):
+    create(engine, "--product", "0,CLUBS,9")
+    (entry,) = listed(engine)
+    assert entry["products"] == ["OTHER", "CLUBS", "OHQ"]
+    done = engine.command("key", "create", "--scope", "write", "--product", "007", check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
 def test_a_list_says_all_but_the_secret(engine):
     key = create(
         engine, "--product", "CLUBS,9", "--origin", f"{ORIGIN}:443,http://localhost:3000",
