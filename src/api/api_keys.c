@@ -65,7 +65,7 @@ void handle_key_create(struct http_request *request, void *arg)
     if (job == NULL)
         return;
     buf_append_slice(&job->body, http_request_body(request));
-    readers_ask(api->readers, job);
+    readers_ask(api->keepers, job);
 }
 
 void handle_key_list(struct http_request *request, void *arg)
@@ -74,7 +74,7 @@ void handle_key_list(struct http_request *request, void *arg)
     struct job *job = admins_job(request, run_list);
 
     if (job != NULL)
-        readers_ask(api->readers, job);
+        readers_ask(api->keepers, job);
 }
 
 void handle_key_revoke(struct http_request *request, void *arg)
@@ -89,5 +89,5 @@ void handle_key_revoke(struct http_request *request, void *arg)
         memcpy(job->id, id.at, id.len);
         job->id_len = id.len;
     }
-    readers_ask(api->readers, job);
+    readers_ask(api->keepers, job);
 }

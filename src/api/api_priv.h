@@ -106,7 +106,8 @@ struct job {
 };
 
 struct readers;
-MUST_CHECK int readers_open(struct api *api, struct readers **ret, struct err *err);
+MUST_CHECK int readers_open(const struct api_options *options, unsigned count, const char *name,
+                            struct readers **ret, struct err *err);
 void readers_close(struct readers *readers); /* after all loops have stopped */
 /* Makes what waits for a store fail soon; for the end. Any thread. */
 void readers_interrupt(struct readers *readers);
@@ -120,6 +121,7 @@ struct job *job_new(struct loop *loop, struct http_request *request,
 struct api {
     struct api_options options;
     struct readers *readers;
+    struct readers *keepers; /* one, for API keys: whoever floods the others can be shut out */
     struct http_server *server;
     _Atomic(struct loop *) loops[MAX_LOOPS];
     struct rate_bucket audit_lines;

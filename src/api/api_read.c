@@ -1,7 +1,8 @@
 /*
  * The readers: a few threads that work out answers which may wait for a disk or a database,
  * each with its own connection to the store. A job goes in under a lock; the answer comes
- * home as mail. The number of jobs that wait is bounded; one more is answered 503.
+ * home as mail. The number of jobs that wait is bounded; one more is answered 503. API keys have
+ * a reader of their own: a key that floods the others can still be revoked at once.
  */
 #include "api/api_priv.h"
 
@@ -141,17 +142,17 @@ void readers_ask(struct readers *readers, struct job *job)
     }
 }
 
-int readers_open(struct api *api, struct readers **ret, struct err *err)
+int readers_open(const struct api_options *options, unsigned count, const char *name,
+                 struct readers **ret, struct err *err)
 {
-    const struct api_options *options = &api->options;
     struct readers *readers = mem_zalloc(sizeof *readers);
     int code = 0;
 
     pthread_mutex_init(&readers->lock, NULL);
     pthread_cond_init(&readers->wakes, NULL);
     readers->end = &readers->first;
-    readers->each = mem_zalloc(options->readers * sizeof *readers->each);
-    for (unsigned i = 0; i < options->readers && code == 0; i++) {
+    readers->each = mem_zalloc(count * sizeof *readers->each);
+    for (unsigned i = 0; i < count && code == 0; i++) {
         struct reader *reader = &readers->each[i];
 
         reader->readers = readers;
@@ -165,7 +166,7 @@ int readers_open(struct api *api, struct readers **ret, struct err *err)
             code = err_system(err, code, "start a reader");
             break;
         }
-        pthread_setname_np(reader->thread, "reader");
+        pthread_setname_np(reader->thread, name);
         readers->count++;
     }
     if (code != 0) {
@@ -184,6 +185,8 @@ void readers_interrupt(struct readers *readers)
 
 void readers_close(struct readers *readers)
 {
+    if (readers == NULL)
+        return;
     pthread_mutex_lock(&readers->lock);
     readers->stopping = true;
     pthread_mutex_unlock(&readers->lock);

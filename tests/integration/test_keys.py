@@ -301,6 +301,31 @@ def test_a_key_is_good_on_every_worker_at_once(engines):
         assert statuses(key) == {401}
 
 
+def test_a_key_is_revoked_while_readers_wait_for_the_store(engines, postgres, proxy):
+    engine = engines(
+        DATABASE_URL=postgres.url(port=proxy.port), READERS=1, STORE_TIMEOUT="10m", WORKERS=1
+    )
+    engine.accept()
+    engine.wait_until_stored()
+    key = create(engine, scope="read")
+    proxy.stall()
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        before = engine.metrics()["labs_analytics_http_requests_total"]
+        orders = [
+            pool.submit(engine.post, {"pennkey": name}, "/v1/users/forget") for name in ("a", "b")
+        ]
+        try:
+            engine.wait_until(
+                lambda: engine.metrics()["labs_analytics_http_requests_total"] >= before + 3
+            )
+            assert engine.request("DELETE", f"/v1/keys/{id_of(key)}").status_code == 204
+            assert engine.get("/v1/status", token=key).status_code == 401
+            assert not any(order.done() for order in orders)
+        finally:
+            proxy.resume()
+        assert {order.result().status_code for order in orders} == {200}
+
+
 def test_a_key_outlives_the_engine_that_made_it(engine):
     kept = create(engine, "--product", "CLUBS", "--origin", ORIGIN, "--name", "the web page")
     gone = create(engine, "--product", "CLUBS")
