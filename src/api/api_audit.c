@@ -16,17 +16,22 @@
 
 enum { US_A_SECOND = 1000000 };
 
-/* "POST /v1/transactions", without the query: a beacon's key stands there. A path has a key in it
- * only by mistake, and then ends there. */
-static void name_target(const struct http_request *request, char *out, size_t size)
+/* A path has a key in it only by mistake, and then ends there. */
+static struct slice without_key(struct slice path)
 {
-    struct slice method = http_request_method(request);
-    struct slice path = http_request_path(request);
-
     const char *key = path.len > 0 ? memmem(path.at, path.len, "la_", 3) : NULL;
 
     if (key != NULL)
         path.len = (size_t)(key - path.at);
+    return path;
+}
+
+/* "POST /v1/transactions", without the query: a beacon's key stands there. */
+static void name_target(const struct http_request *request, char *out, size_t size)
+{
+    struct slice method = http_request_method(request);
+    struct slice path = without_key(http_request_path(request));
+
     if (path.len > 128)
         path.len = 128;
     snprintf(out, size, "%.*s %.*s", SLICE_ARG(method), SLICE_ARG(path));
@@ -74,10 +79,14 @@ void audit_sum_up(struct api *api, bool now)
 void audit_change(const char *action, const char *who, const char *target, const char *from,
                   int code, const struct err *err)
 {
+    char shown[LOG_FIELD] = "";
+
+    if (target != NULL)
+        snprintf(shown, sizeof shown, "%.*s", SLICE_ARG(without_key(slice_of(target))));
     log_audit(&(struct log_audit){.action = action,
                                   .outcome = code == 0 ? "done" : "failed",
                                   .who = who,
-                                  .target = target,
+                                  .target = target != NULL ? shown : NULL,
                                   .from = from,
                                   .why = code == 0 ? NULL : err->text});
 }

@@ -269,6 +269,8 @@ def test_no_secret_is_ever_logged(shared, keys):
         shared.post(a_transaction(product="PCR"), token=key)
         shared.request("DELETE", f"/v1/keys/{key}", token=key)
         shared.request("DELETE", f"/v1/keys/{key}", token=None)
+        shared.request("DELETE", f"/v1/transactions/{key}", token=keys["token"])
+        shared.request("POST", f"/v1/transactions/{key}/retry", token=keys["token"])
         shared.request("POST", f"/analytics?key={key}", token=None, data=b"{}")
     for key in keys.values():
         assert key[13:] not in shared.full_log
