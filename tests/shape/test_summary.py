@@ -56,3 +56,8 @@ def test_a_program_that_dies_is_a_failure(script):
 
 def test_a_program_that_runs_nothing_is_a_failure(script):
     assert tally_of(script, "", died=False) == (0, 1, 0)
+
+
+def test_what_a_program_has_to_tell_is_printed(script, capsys):
+    script.tell("unit/forward/simulate", f"told: 10000 schedules\n{GOOD}")
+    assert capsys.readouterr().out == "unit/forward/simulate: 10000 schedules\n"

@@ -130,6 +130,10 @@ def test_a_day_with_a_window_at_night(engines, postgres, tmp_path, scale):
         """Of the engine's time, from midnight of the first day on."""
         return 4 + (time.time() - begun) * factor / HOUR
 
+    def wait_for_hour(wanted):
+        left = (wanted - hour()) * HOUR / factor
+        engine.wait_until(lambda: hour() > wanted, 30 + left, f"hour {wanted}")
+
     samples = []
     ended = threading.Event()
 
@@ -146,9 +150,9 @@ def test_a_day_with_a_window_at_night(engines, postgres, tmp_path, scale):
     day = [(28 - hour()) * HOUR / factor, transactions]
     with Pump(engine.address, token, 16, batch=5, day=day) as pump:
         watcher.start()
-        engine.wait_until(lambda: hour() > 12)
+        wait_for_hour(12)
         queue = engine.status()["queue"]
-        engine.wait_until(lambda: hour() > 29)
+        wait_for_hour(29)
     ended.set()
     watcher.join()
     by_day = [(accepted, stored) for _, until, accepted, stored in samples if until < 22]
