@@ -35,6 +35,7 @@ struct queue_options {
     uint32_t dedup_window_s;       /* and for how long, by the time at which they were received */
     uint64_t quarantine_max_bytes; /* of copies of what is damaged in the log */
     uint64_t cursor;               /* everything before has been delivered, as far as known */
+    unsigned heal_every_ms;        /* see wal_options */
 };
 
 MUST_CHECK int queue_open(const struct queue_options *options, struct queue **ret,

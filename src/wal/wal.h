@@ -59,6 +59,7 @@ struct wal_options {
     uint64_t start;          /* everything before this position has been delivered */
     const char *quarantine;  /* folder for bytes that are damaged; NULL: they are only counted */
     uint64_t quarantine_max_bytes;
+    unsigned heal_every_ms; /* how often a log that refuses tries to begin anew; 0: 100 */
     struct wal_hooks hooks;
     /* Called at open: first where the log begins, then every whole record. May be NULL. */
     void (*recovering)(void *arg, uint64_t first);

@@ -254,6 +254,8 @@ static void commit(struct wal *wal, struct wal_batch *batches)
 /* Waits for batches, for the time to try to heal, or for the end. */
 static struct wal_batch *next_batches(struct wal *wal, bool *ret_stop)
 {
+    long heal_every_ms =
+        wal->options.heal_every_ms != 0 ? wal->options.heal_every_ms : HEAL_EVERY_MS;
     struct wal_batch *batches;
     struct timespec until;
 
@@ -264,7 +266,7 @@ static struct wal_batch *next_batches(struct wal *wal, bool *ret_stop)
             continue;
         }
         clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += HEAL_EVERY_MS * 1000000L;
+        until.tv_nsec += heal_every_ms * 1000000L;
         until.tv_sec += until.tv_nsec / 1000000000L;
         until.tv_nsec %= 1000000000L;
         if (pthread_cond_timedwait(&wal->committer_wakes, &wal->lock, &until) != 0)

@@ -31,6 +31,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -171,6 +172,7 @@ static bool start_engine(struct world *world)
         .dedup_ids = 1000,
         .dedup_window_s = UINT32_MAX, /* a clock that jumps ahead would pass any other */
         .cursor = world->ledger_cursor,
+        .heal_every_ms = 1,
     };
     struct wal_recovery recovery;
     struct err err = {0};
@@ -527,12 +529,28 @@ static void the_disk_gets_sick(struct world *world)
     }
 }
 
+/* As soon as the disk is well the log goes on by itself; not if the power goes before, or if it
+ * is full of what was not forwarded. */
+static void the_log_heals(struct world *world)
+{
+    const struct timespec pause = {.tv_nsec = 100000};
+
+    mend_disk(world);
+    for (int i = 0; i < 100 && queue_refusing(world->queue, NULL); i++)
+        nanosleep(&pause, NULL);
+    tell(world, queue_refusing(world->queue, NULL) ? "the log still refuses" : "the log goes on");
+}
+
 static void step(struct world *world)
 {
     uint64_t what = pick(world, 100);
 
     if (fault_disk_crashed(world->faults)) {
         restart(world, true, chance(world, 30));
+        return;
+    }
+    if (queue_refusing(world->queue, NULL) && chance(world, 50)) {
+        the_log_heals(world);
         return;
     }
     world->mono_ms += (int64_t)pick(world, 50);
