@@ -15,7 +15,8 @@ enum { LOOK_MS = 1000 };
 static struct schedule_verdict judge(struct forward *forward)
 {
     struct queue *queue = forward->options.queue;
-    int64_t oldest_us = INT64_MAX;
+    struct schedule_backlog backlog = {.oldest_us = INT64_MAX};
+    struct queue_status status;
     struct err err;
     bool ordered;
 
@@ -23,13 +24,15 @@ static struct schedule_verdict judge(struct forward *forward)
     ordered = forward->ordered;
     forward->ordered = false;
     pthread_mutex_unlock(&forward->lock);
+    status = queue_status(queue); /* after the order, which is for all that was there by then */
+    backlog.first = status.cursor;
+    backlog.end = status.durable;
     if (forward->schedule.mode == SCHEDULE_QUIET)
-        schedule_sample(&forward->schedule, &forward->memory, queue_status(queue).accepted,
-                        clock_mono_us());
-    if (forward->schedule.mode != SCHEDULE_ALWAYS && queue_oldest(queue, &oldest_us, &err) != 0)
-        oldest_us = INT64_MAX; /* none waits; a disk that fails is the loader's to report */
-    return schedule_judge(&forward->schedule, &forward->memory, ordered, oldest_us,
-                          clock_wall_us());
+        schedule_sample(&forward->schedule, &forward->memory, status.accepted, clock_mono_us());
+    if (forward->schedule.mode != SCHEDULE_ALWAYS &&
+        queue_oldest(queue, &backlog.oldest_us, &err) != 0)
+        backlog.oldest_us = INT64_MAX; /* none waits; a disk that fails is the loader's to report */
+    return schedule_judge(&forward->schedule, &forward->memory, ordered, &backlog, clock_wall_us());
 }
 
 static void note(struct forward *forward, const struct schedule_verdict *verdict)

@@ -128,8 +128,9 @@ static struct schedule_verdict go(struct schedule_memory *memory, enum schedule_
 
 struct schedule_verdict schedule_judge(const struct schedule *schedule,
                                        struct schedule_memory *memory, bool ordered,
-                                       int64_t oldest_us, int64_t wall_us)
+                                       const struct schedule_backlog *backlog, int64_t wall_us)
 {
+    int64_t oldest_us = backlog->oldest_us;
     struct schedule_verdict verdict = {.until_us = INT64_MAX};
 
     if (schedule->mode == SCHEDULE_ALWAYS)
@@ -139,10 +140,10 @@ struct schedule_verdict schedule_judge(const struct schedule *schedule,
     if (schedule->mode == SCHEDULE_QUIET && is_quiet(schedule, memory))
         return go(memory, REASON_QUIET);
     if (ordered || (oldest_us <= wall_us && wall_us - oldest_us >= schedule->max_lag_us)) {
-        memory->drain_us = wall_us;
+        memory->drain_to = backlog->end;
         memory->drain_reason = ordered ? REASON_ORDER : REASON_LAG;
     }
-    if (oldest_us <= memory->drain_us)
+    if (backlog->first < memory->drain_to)
         return go(memory, memory->drain_reason);
     memory->began = false;
     if (oldest_us != INT64_MAX)

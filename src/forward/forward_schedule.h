@@ -9,7 +9,8 @@
  * An order to forward now, or a transaction that has waited for max_lag, goes before all of them:
  * then everything goes that is there at that moment (not only what is overdue, which would be a
  * trickle of small batches from then on). Wall-clock time may jump: a window is judged
- * by the present reading alone, and an age that would be negative counts as none. On the day
+ * by the present reading alone, an age that would be negative counts as none, and what is there at
+ * a moment is told by positions, not by times. On the day
  * that summer time begins or ends a window opens and closes when the clocks on the wall show
  * its times, or would have shown them; a time that the wall shows twice is taken the first time.
  */
@@ -49,7 +50,7 @@ enum schedule_reason {
 
 /* What is remembered. Zeroed at the start: the first sample is then the peak. */
 struct schedule_memory {
-    int64_t drain_us;                  /* all that arrived until then goes, ... */
+    uint64_t drain_to;                 /* all that stands before this position goes, ... */
     enum schedule_reason drain_reason; /* ... for this reason */
     bool began;                        /* forwarding because it is quiet, for the hysteresis */
     bool sampled;
@@ -71,11 +72,15 @@ struct schedule_verdict {
                          max_lag; INT64_MAX: nothing waits, and no window is known */
 };
 
-/* `oldest_us`: when the oldest waiting transaction arrived (INT64_MAX: none waits); wall_us: now,
- * by the same clock. */
+/* What waits. */
+struct schedule_backlog {
+    int64_t oldest_us; /* when the oldest arrived, by the same clock as wall_us; INT64_MAX: none */
+    uint64_t first, end; /* its position, and that behind the youngest */
+};
+
 struct schedule_verdict schedule_judge(const struct schedule *schedule,
                                        struct schedule_memory *memory, bool ordered,
-                                       int64_t oldest_us, int64_t wall_us);
+                                       const struct schedule_backlog *backlog, int64_t wall_us);
 
 /* "outside the window" */
 const char *schedule_words(enum schedule_reason reason);

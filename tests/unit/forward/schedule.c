@@ -46,11 +46,26 @@ static struct schedule window(const char *text)
     return schedule;
 }
 
+/* One that arrived then, at a position; others may stand behind it. */
+static struct schedule_backlog waits(int64_t oldest, uint64_t first, uint64_t end)
+{
+    return (struct schedule_backlog){oldest, first, end};
+}
+
+static struct schedule_verdict judge_one(const struct schedule *schedule,
+                                         struct schedule_memory *memory, bool ordered,
+                                         int64_t oldest, int64_t now)
+{
+    struct schedule_backlog backlog = waits(oldest, 100, oldest == NEVER ? 100 : 200);
+
+    return schedule_judge(schedule, memory, ordered, &backlog, now);
+}
+
 static struct schedule_verdict judge(const struct schedule *schedule, int64_t now)
 {
     struct schedule_memory memory = {0};
 
-    return schedule_judge(schedule, &memory, false, now - SECOND, now);
+    return judge_one(schedule, &memory, false, now - SECOND, now);
 }
 
 static void windows_are_parsed(void **state)
@@ -180,6 +195,7 @@ static void who_has_waited_too_long_takes_all_along(void **state)
 {
     struct schedule schedule = window("02:00-03:00");
     struct schedule_memory memory = {0};
+    struct schedule_backlog backlog;
     struct schedule_verdict verdict;
     int64_t now;
 
@@ -187,32 +203,57 @@ static void who_has_waited_too_long_takes_all_along(void **state)
     set_zone("UTC");
     now = at(2026, 11, 24, 12, 0);
     schedule.max_lag_us = 4 * HOUR;
-    verdict = schedule_judge(&schedule, &memory, false, now - 4 * HOUR + SECOND, now);
+    verdict = judge_one(&schedule, &memory, false, now - 4 * HOUR + SECOND, now);
     assert_false(verdict.go);
     assert_int_equal(verdict.until_us, now + SECOND);
-    verdict = schedule_judge(&schedule, &memory, false, now - 4 * HOUR, now);
+    verdict = judge_one(&schedule, &memory, false, now - 4 * HOUR, now);
     assert_true(verdict.go);
     assert_int_equal(verdict.reason, REASON_LAG);
     /* The next ones are younger, but were there: they go too; what comes later waits. */
-    assert_true(schedule_judge(&schedule, &memory, false, now - SECOND, now + SECOND).go);
-    assert_true(schedule_judge(&schedule, &memory, false, now, now + MINUTE).go);
-    assert_false(schedule_judge(&schedule, &memory, false, now + 1, now + MINUTE).go);
+    backlog = waits(now - SECOND, 150, 250);
+    assert_true(schedule_judge(&schedule, &memory, false, &backlog, now + SECOND).go);
+    backlog = waits(now, 199, 300);
+    assert_true(schedule_judge(&schedule, &memory, false, &backlog, now + MINUTE).go);
+    backlog = waits(now, 200, 300);
+    assert_false(schedule_judge(&schedule, &memory, false, &backlog, now + MINUTE).go);
 }
 
 static void an_order_holds_once(void **state)
 {
     struct schedule schedule = window("02:00-03:00");
     struct schedule_memory memory = {0};
+    struct schedule_backlog backlog;
     int64_t now;
 
     (void)state;
     set_zone("UTC");
     now = at(2026, 11, 24, 12, 0);
-    assert_false(schedule_judge(&schedule, &memory, false, now - HOUR, now).go);
-    assert_int_equal(schedule_judge(&schedule, &memory, true, now - HOUR, now).reason,
-                     REASON_ORDER);
-    assert_true(schedule_judge(&schedule, &memory, false, now - SECOND, now + SECOND).go);
-    assert_false(schedule_judge(&schedule, &memory, false, now + SECOND, now + 2 * SECOND).go);
+    assert_false(judge_one(&schedule, &memory, false, now - HOUR, now).go);
+    assert_int_equal(judge_one(&schedule, &memory, true, now - HOUR, now).reason, REASON_ORDER);
+    backlog = waits(now - SECOND, 150, 250);
+    assert_true(schedule_judge(&schedule, &memory, false, &backlog, now + SECOND).go);
+    backlog = waits(now - SECOND, 200, 250);
+    assert_false(schedule_judge(&schedule, &memory, false, &backlog, now + SECOND).go);
+}
+
+static void an_order_does_not_ask_what_the_clock_was(void **state)
+{
+    struct schedule schedule = window("02:00-03:00");
+    struct schedule_memory memory = {0};
+    struct schedule_backlog backlog;
+    int64_t now;
+
+    (void)state;
+    set_zone("UTC");
+    now = at(2026, 11, 24, 12, 0);
+    /* What arrived while the clock was a year ahead goes when it is ordered to. */
+    assert_true(judge_one(&schedule, &memory, true, now + 365 * DAY, now).go);
+    /* The clock is a year ahead when the oldest is overdue, and then right again: the order that
+     * follows from it does not hold for all that comes in that year. */
+    memory = (struct schedule_memory){0};
+    assert_true(judge_one(&schedule, &memory, false, now, now + 365 * DAY).go);
+    backlog = waits(now + HOUR, 200, 250);
+    assert_false(schedule_judge(&schedule, &memory, false, &backlog, now + HOUR).go);
 }
 
 static void nothing_waits_and_no_window_is_known(void **state)
@@ -223,7 +264,7 @@ static void nothing_waits_and_no_window_is_known(void **state)
 
     (void)state;
     set_zone("UTC");
-    verdict = schedule_judge(&schedule, &memory, false, NEVER, DAY);
+    verdict = judge_one(&schedule, &memory, false, NEVER, DAY);
     assert_false(verdict.go);
     assert_int_equal(verdict.reason, REASON_BUSY);
     assert_int_equal(verdict.until_us, NEVER);
@@ -240,12 +281,12 @@ static void a_clock_that_jumps_back_a_year_waits_for_the_window(void **state)
     set_zone("UTC");
     arrived = at(2026, 11, 24, 12, 0);
     now = at(2025, 11, 24, 12, 0);
-    verdict = schedule_judge(&schedule, &memory, false, arrived, now);
+    verdict = judge_one(&schedule, &memory, false, arrived, now);
     assert_false(verdict.go);
     assert_int_equal(verdict.until_us, at(2025, 11, 25, 2, 0));
     /* And forward a year: all is overdue. */
     now = at(2027, 11, 24, 12, 0);
-    assert_int_equal(schedule_judge(&schedule, &memory, false, arrived, now).reason, REASON_LAG);
+    assert_int_equal(judge_one(&schedule, &memory, false, arrived, now).reason, REASON_LAG);
 }
 
 /* A day of traffic: quiet at night, busy by day, sampled every second. */
@@ -272,7 +313,7 @@ static void quiet_follows_the_day_with_hysteresis(void **state)
 
         requests += rate + (second % 2 == 0 ? rate / 2 : 0) - (second % 2 == 1 ? rate / 2 : 0);
         schedule_sample(&schedule, &memory, requests, second * SECOND);
-        verdict = schedule_judge(&schedule, &memory, false, NEVER, second * SECOND);
+        verdict = judge_one(&schedule, &memory, false, NEVER, second * SECOND);
         if (second < 86400) /* the first day it learns the peak */
             continue;
         changes += verdict.go != went;
@@ -293,13 +334,13 @@ static void an_idle_engine_is_quiet(void **state)
 
     (void)state;
     set_zone("UTC");
-    assert_true(schedule_judge(&schedule, &memory, false, NEVER, DAY).go);
+    assert_true(judge_one(&schedule, &memory, false, NEVER, DAY).go);
     /* A counter that starts again, and time that stands still, are taken for nothing new. */
     schedule_sample(&schedule, &memory, 100, SECOND);
     schedule_sample(&schedule, &memory, 5, 2 * SECOND);
     schedule_sample(&schedule, &memory, 6, 2 * SECOND);
     assert_true(memory.rate == 0);
-    assert_true(schedule_judge(&schedule, &memory, false, NEVER, DAY).go);
+    assert_true(judge_one(&schedule, &memory, false, NEVER, DAY).go);
 }
 
 int main(void)
@@ -312,6 +353,7 @@ int main(void)
         cmocka_unit_test(simulated_years_always_find_their_window),
         cmocka_unit_test(who_has_waited_too_long_takes_all_along),
         cmocka_unit_test(an_order_holds_once),
+        cmocka_unit_test(an_order_does_not_ask_what_the_clock_was),
         cmocka_unit_test(nothing_waits_and_no_window_is_known),
         cmocka_unit_test(a_clock_that_jumps_back_a_year_waits_for_the_window),
         cmocka_unit_test(quiet_follows_the_day_with_hysteresis),
