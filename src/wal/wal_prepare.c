@@ -189,6 +189,8 @@ void *preparer_run(void *arg)
         bool make = job == JOB_MAKE;
 
         if (make ? make_spare(wal, number, &err) : put_away(wal, &segment, keep, number, &err)) {
+            if ((told & job) != 0)
+                log_info("wal", "segments can be %s again", make ? "prepared" : "put away");
             failed &= ~(unsigned)job;
             told &= ~(unsigned)job;
             continue;

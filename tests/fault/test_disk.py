@@ -258,10 +258,12 @@ def test_a_folder_that_may_not_be_changed(engines, postgres, proxy):
     try:
         accepted = write_until_refused(engine)
         is_refused(engine)
+        engine.wait_for_log("cannot prepare a segment now")
     finally:
         set_immutable(folder, False)
     wait_until_taken(engine)
     one_refusal(engine)
+    engine.wait_for_log("segments can be prepared again")
     proxy.up()
     assert engine.wait_until_stored()["successful"] == accepted + 2
 
