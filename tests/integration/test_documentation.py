@@ -50,3 +50,12 @@ def test_there_are_examples_of_every_endpoint():
     text = "\n".join(EXAMPLES)
     for path in ("/analytics", "/v1/transactions", "/v1/deliveries", "/v1/status", "/livez"):
         assert f"$API{path}" in text
+
+
+def test_every_metric_is_explained_and_no_other(shared):
+    page = (ROOT / "docs/operation.md").read_text()
+    table = page.split("\n## Metrics\n")[1].split("\n## ")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    explained = re.findall(r"`([a-z0-9_]+)(?:\{[a-z]+\})?`", " ".join(rows))
+    given = {name.split("{")[0].removeprefix("labs_analytics_") for name in shared.metrics()}
+    assert sorted(explained) == sorted(given)
