@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 from scripted import accept, status
-from support import ports
+from support import guard, ports
 from support.wait import wait_until
 
 from labs_analytics.spool import BLOCK, LEFT_BEHIND_S, Spool
@@ -290,3 +290,72 @@ def test_the_spool_survives_its_process_and_is_sent_by_the_next(engines, tmp_pat
     rows = engine.query("SELECT value FROM event")
     assert Counter(row["value"] for row in rows) == Counter({str(n): 1 for n in range(200)})
     assert not files(tmp_path)
+
+
+PROMISER = """
+    import itertools, sys
+    from labs_analytics import AnalyticsClient
+    url, token, spool, name = sys.argv[1:]
+    options = {"batch_age": 0.005, "retry_min": 0.01, "retry_max": 0.05, "spool_dir": spool}
+    client = AnalyticsClient(url, token=token, product=10, **options)
+    for number in itertools.count():
+        assert client.record("n", f"{name}-{number}")
+        if client.flush(60):
+            print(f"{name}-{number}", flush=True)
+"""
+
+
+class Promiser:
+    """A process that records all the while and prints what is accepted or on disk."""
+
+    def __init__(self, folder, engine, token, name):
+        self.out = folder / f"{name}.out"
+        words = [sys.executable, "-c", textwrap.dedent(PROMISER)]
+        words += [engine.url, token, str(folder / "spool"), name]
+        with self.out.open("wb") as out:
+            self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out)
+        guard.watch(self.process)
+
+    def promised(self):
+        return self.out.read_text().split("\n")[:-1]
+
+    def goes_on(self):
+        known = len(self.promised())
+        wait_until(lambda: len(self.promised()) >= known + 10, timeout=60)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def test_processes_that_share_a_spool_and_are_killed_keep_what_they_have_promised(
+    engines, clients, tmp_path
+):
+    engine = engines(listen=f"127.0.0.1:{ports.take()}")
+    token = engine.token()
+    all_of_them = []
+    try:
+        for generation in range(3):
+            three = [Promiser(tmp_path, engine, token, f"{generation}-{n}") for n in range(3)]
+            all_of_them += three
+            for one in three:
+                one.goes_on()
+            engine.kill9()
+            for one in three:
+                one.goes_on()
+            three[0].kill()
+            engine.start()
+            three[1].goes_on()
+            for one in three[1:]:
+                one.kill()
+    finally:
+        for one in all_of_them:
+            one.kill()
+    last = clients(engine.url, token=token, spool_dir=tmp_path / "spool")
+    assert last.record("n", "last")
+    wait_until(lambda: not files(tmp_path), timeout=60)
+    assert last.flush(30)
+    engine.wait_until_stored()
+    stored = Counter(row["value"] for row in engine.query("SELECT value FROM event"))
+    assert set(stored.values()) == {1}
+    assert set(stored) >= {value for one in all_of_them for value in one.promised()}
