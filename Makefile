@@ -1,6 +1,6 @@
 # A thin door: every target is a script of scripts/, a preset of CMakePresets.json, or both.
 .DEFAULT_GOAL := build
-.PHONY: run test build bench lint fuzz sanitize stress format docs setup clean
+.PHONY: run test build bench instructions lint fuzz sanitize stress format docs setup clean
 
 run:
 	@scripts/run
@@ -16,8 +16,13 @@ build:
 
 bench:
 	@scripts/setup test
-	@scripts/build release labs-analytics
+	@scripts/build release labs-analytics bench-ingest-cost
 	@bench/run
+
+instructions:
+	@scripts/setup test
+	@scripts/build release counted
+	@scripts/instructions
 
 lint:
 	@scripts/setup test
