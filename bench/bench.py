@@ -9,8 +9,8 @@ import sys
 
 from lib.program import run
 
-MEASUREMENTS = ["acks", "away", "batches", "client", "django_requests", "drain", "latency"]
-MEASUREMENTS += ["memory", "recovery", "slow"]
+MEASUREMENTS = ["acks", "away", "batches", "client", "django_requests", "drain", "flat", "ingest"]
+MEASUREMENTS += ["latency", "log_size", "memory", "recovery", "slow"]
 
 if __name__ == "__main__":
     measures = {name: importlib.import_module(name).measure for name in MEASUREMENTS}

@@ -11,7 +11,7 @@ import sys
 from lib import engines
 from lib.load import Invalid
 from lib.program import run
-from lib.rounds import Line, finish, take_turns
+from lib.rounds import Line, at_most, finish, take_turns
 from support import ports
 from support.paths import ROOT
 
@@ -55,11 +55,13 @@ def measure(settings):
         warm_up=False,
     )
     ours, ours_stopped = figures["ours"], figures["ours, stopped"]
-    name = "published package"
+    published, published_stopped = figures["published"], figures["published, stopped"]
+    up_name, stopped_name, name = "submit, engine up", "submit, engine stopped", "published package"
+    short, same = (at_most(0.1), at_most(10, absolute=True)), (at_most(1.0),)
     lines = [
-        Line("submit, engine up", "us", ours, figures["published"], name, 1),
-        Line("submit, engine stopped", "us", ours_stopped, figures["published, stopped"], name, 1),
-        Line("submit, engine stopped", "us", ours_stopped, ours, "engine up", 1),
+        Line(up_name, "us", ours, published, name, 1, short),
+        Line(stopped_name, "us", ours_stopped, published_stopped, name, 1),
+        Line(stopped_name, "us", ours_stopped, ours, "engine up", 1, same),
     ]
     return [finish(line) for line in lines]
 

@@ -3,10 +3,14 @@
 
 A backlog is built once, with the store away. In each round the engine starts on a copy of it and
 an empty database; the tool loads what the first engine wrote, exported with all its columns,
-into another empty database. The engine's clock runs from its first commit to its last, of which
-it keeps account in /v1/deliveries; rows of the first batch do not count.
+into another empty database. The engine's clock runs from its first commit to the last of the
+backlog, of which it keeps account in /v1/deliveries; rows of the first batch do not count.
+
+Beside PostgreSQL transactions come in all the while, at a fixed rate. A lock on the table holds
+the first commit back until they do.
 """
 
+import contextlib
 import datetime
 import os
 import shutil
@@ -14,15 +18,20 @@ import subprocess
 import sys
 import time
 
-from lib import engines, postgres
-from lib.load import Invalid
+from lib import corpus, engines, postgres
+from lib.load import Invalid, Load
 from lib.program import run
-from lib.rounds import Line, finish, take_turns
+from lib.rounds import Line, at_least, finish, take_turns
 from support.engine import Engine
 from support.wait import wait_until
 
 ROWS, QUICK_ROWS = 600_000, 200_000
 POLL_S = 0.25  # each look costs the engine a little
+RATE = 2000  # requests a second that come in meanwhile
+LEAST = 0.95  # of it must be reached
+CONNECTIONS = 64
+COMMITTED = "labs_analytics_queue_committed_transactions_total"
+ALL = (at_least(1.0),)
 
 
 class Drain:
@@ -41,8 +50,9 @@ class Drain:
         """Makes the tables of an empty database."""
         self.backlog.command("migrate", DATABASE_URL=url)
 
-    def run_engine(self, url):
-        """Drains a copy of the backlog; gives rows a second."""
+    def run_engine(self, url, beside=contextlib.nullcontext):
+        """Drains a copy of the backlog; gives rows a second, and how many rows there are in the
+        end. `beside(engine)` is entered before and left when the backlog is stored."""
         self.prepare(url)
         self.count += 1
         folder = self.settings.folder / f"drain-{self.count}"
@@ -50,29 +60,39 @@ class Drain:
         engine = Engine(folder, DATABASE_URL=url, SHUTDOWN_TIMEOUT="0")
         try:
             engine.start()
-            deliveries = wait_until(
-                lambda: self._all_deliveries(engine), 600, "the backlog to be stored", POLL_S
-            )
+            with beside(engine):
+                deliveries = wait_until(
+                    lambda: self._backlog(engine), 600, "the backlog to be stored", POLL_S
+                )
+            stored = engine.wait_until_stored(600)["successful"]
         finally:
             engine.finish()
         shutil.rmtree(folder)
-        return _rate(deliveries)
+        return _rate(deliveries), stored * corpus.DATAPOINTS
 
-    def _all_deliveries(self, engine):
+    def _backlog(self, engine):
+        """The deliveries of the backlog, in their order; None while it is not stored."""
         deliveries = engine.get("/v1/deliveries?limit=1000").json()["deliveries"]
         stored = [delivery for delivery in deliveries if delivery["outcome"] == "stored"]
-        return stored if sum(delivery["rows"] for delivery in stored) == self.rows else None
+        left = self.rows
+        needed = []
+        for delivery in sorted(stored, key=_end):
+            if left > 0:
+                needed.append(delivery)
+                left -= delivery["rows"]
+        return needed if left <= 0 else None
+
+
+def _end(delivery):
+    started = datetime.datetime.fromisoformat(delivery["started_at"])
+    return started.timestamp() + delivery["duration_s"]
 
 
 def _rate(deliveries):
-    def end(delivery):
-        started = datetime.datetime.fromisoformat(delivery["started_at"])
-        return started.timestamp() + delivery["duration_s"]
-
-    ordered = sorted(deliveries, key=end)
-    if len(ordered) < 3:
-        raise Invalid(f"{len(ordered)} commits are too few to time")
-    return sum(delivery["rows"] for delivery in ordered[1:]) / (end(ordered[-1]) - end(ordered[0]))
+    if len(deliveries) < 3:
+        raise Invalid(f"{len(deliveries)} commits are too few to time")
+    rows = sum(delivery["rows"] for delivery in deliveries[1:])
+    return rows / (_end(deliveries[-1]) - _end(deliveries[0]))
 
 
 def check_rows(found, wanted):
@@ -83,6 +103,7 @@ def check_rows(found, wanted):
 def into_postgres(settings, drain):
     server = postgres.start(settings)
     file = settings.folder / "event.txt"
+    bodies = corpus.write(corpus.transactions(), settings.folder / "transactions")
 
     def empty_database():
         server.drop_databases()
@@ -90,9 +111,20 @@ def into_postgres(settings, drain):
         server.query("CHECKPOINT")
         return server.url()
 
+    @contextlib.contextmanager
+    def traffic(engine):
+        load = Load(engine.url, "/analytics", engine.token(), bodies, CONNECTIONS)
+        with postgres.locked(server.url(), "event") as release, load.running(RATE) as result:
+            engine.wait_until(lambda: engine.metrics()[COMMITTED] > RATE / 10, 30)
+            release()
+            yield
+        reached = result["requests"] / result["seconds"]
+        if reached < LEAST * RATE:
+            raise Invalid(f"only {reached:.0f} of {RATE} requests a second came in")
+
     def measure_engine():
-        rate = drain.run_engine(empty_database())
-        check_rows(server.ask("SELECT count(*) AS n FROM event")[0]["n"], drain.rows)
+        rate, rows = drain.run_engine(empty_database(), traffic)
+        check_rows(server.ask("SELECT count(*) AS n FROM event")[0]["n"], rows)
         return rate
 
     def measure_copy():
@@ -103,13 +135,14 @@ def into_postgres(settings, drain):
         check_rows(server.ask("SELECT count(*) AS n FROM event")[0]["n"], drain.rows)
         return drain.rows / took
 
-    measure_engine()
+    drain.run_engine(empty_database())
     postgres.copy(server.url(), f"(SELECT * FROM event ORDER BY id) TO '{file}'")
+    measure_engine()
     measure_copy()
     figures = take_turns(settings, {"engine": measure_engine, "psql": measure_copy}, warm_up=False)
     file.unlink()
-    name = "drain into PostgreSQL"
-    return finish(Line(name, "rows/s", figures["engine"], figures["psql"], r"psql \copy"))
+    name, limit = "drain into PostgreSQL", r"psql \copy"
+    return finish(Line(name, "rows/s", figures["engine"], figures["psql"], limit, reach=ALL))
 
 
 def into_sqlite(settings, drain):
@@ -128,8 +161,8 @@ def into_sqlite(settings, drain):
 
     def measure_engine():
         remove_database()
-        rate = drain.run_engine(f"sqlite:{database}")
-        check_rows(int(shell(database, "SELECT count(*) FROM event")), drain.rows)
+        rate, rows = drain.run_engine(f"sqlite:{database}")
+        check_rows(int(shell(database, "SELECT count(*) FROM event")), rows)
         return rate
 
     def measure_import():
@@ -154,8 +187,8 @@ def into_sqlite(settings, drain):
     figures = take_turns(
         settings, {"engine": measure_engine, "sqlite3": measure_import}, warm_up=False
     )
-    name = "drain into SQLite"
-    return finish(Line(name, "rows/s", figures["engine"], figures["sqlite3"], "sqlite3 .import"))
+    name, limit = "drain into SQLite", "sqlite3 .import"
+    return finish(Line(name, "rows/s", figures["engine"], figures["sqlite3"], limit, reach=ALL))
 
 
 def measure(settings):

@@ -36,9 +36,8 @@ size_t simdjson_alone(const char *body, size_t len, size_t capacity)
     ondemand::document document;
     ondemand::object transaction;
     ondemand::array data;
-    std::string_view pennkey;
+    std::string_view product, pennkey;
     double timestamp;
-    int64_t product;
 
     if (parser.iterate(body, len, capacity).get(document) ||
         document.get_object().get(transaction) || transaction["product"].get(product) ||

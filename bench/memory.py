@@ -1,19 +1,56 @@
-"""Resident memory: idle and at its peak under load, over nginx's, master and workers together;
-and at its peak with a backlog of 5 million datapoints and the store down, over a tenth of it.
-Every round starts its processes anew.
+"""Resident memory: idle, with 10,000 idle connections and at its peak under load, over nginx's,
+master and workers together; and at its peak with a backlog of 50 million datapoints and the store
+down, over a tenth of it. Every round starts its processes anew; the backlog has one round.
 """
 
+import contextlib
+import dataclasses
+import re
+import resource
 import shutil
+import socket
 import sys
 
 from lib import corpus, engines
-from lib.load import Load
+from lib.load import Invalid, Load
 from lib.nginx import Nginx
 from lib.program import run
-from lib.rounds import Line, finish, take_turns
+from lib.rounds import Line, at_most, finish, take_turns
 
-BACKLOG, QUICK_BACKLOG = 5_000_000, 500_000
+BACKLOG, QUICK_BACKLOG = 50_000_000, 500_000
 CONNECTIONS = 256
+IDLE_CONNECTIONS = 10_000
+MORE = 100  # connections that may come beside those
+
+
+def mib(figure):
+    return (at_most(figure, absolute=True),)
+
+
+@contextlib.contextmanager
+def idle_connections(url, count):
+    """So many that have had an answer, which is how they come to be idle; all are open at the end
+    as well."""
+    host, port = url.removeprefix("http://").rsplit(":", 1)
+    with contextlib.ExitStack() as stack:
+        opened = []
+        for _ in range(count):
+            opened.append(stack.enter_context(socket.create_connection((host, int(port)), 30)))
+            opened[-1].sendall(b"GET / HTTP/1.1\r\nHost: idle\r\n\r\n")
+            answer = b""
+            while b"\r\n\r\n" not in answer:
+                answer += opened[-1].recv(4096)
+            length = int(re.search(rb"(?i)content-length: (\d+)", answer)[1])
+            missing = length - len(answer.split(b"\r\n\r\n", 1)[1])
+            if missing > 0:
+                opened[-1].recv(missing, socket.MSG_WAITALL)
+        yield
+        for connection in opened:
+            connection.setblocking(False)
+            try:
+                raise Invalid(f"an idle connection was told {connection.recv(100)!r}")
+            except BlockingIOError:
+                pass
 
 
 class Memory:
@@ -23,6 +60,7 @@ class Memory:
         self.count = 0
         self.token = None
         self.loaded = {"engine": [], "nginx": []}
+        self.connected = {"engine": [], "nginx": []}
         self.tenth = []
 
     def _name(self, kind):
@@ -38,11 +76,18 @@ class Memory:
         load.probe()
         load.run(self.settings.seconds)
 
+    def _connect(self, side, url, processes):
+        with idle_connections(url, IDLE_CONNECTIONS):
+            self.connected[side].append(engines.memory(processes))
+
     def engine(self):
-        """Gives what it takes idle, and notes what it takes at most under load."""
-        engine = engines.start(self.settings, self._name("engine"))
+        """Gives what it takes idle, and notes what it takes with idle connections, and at most
+        under load."""
+        most = {"MAX_CONNECTIONS": IDLE_CONNECTIONS + MORE}
+        engine = engines.start(self.settings, self._name("engine"), **most)
         self.token = engine.token()
         idle = engines.memory([engine.process.pid])
+        self._connect("engine", engine.url, [engine.process.pid])
         self._load(engine.url)
         self.loaded["engine"].append(engines.memory([engine.process.pid], "VmHWM"))
         self._end(engine)
@@ -52,6 +97,7 @@ class Memory:
         nginx = Nginx(self.settings.folder / self._name("nginx"))
         self.settings.stack.callback(nginx.stop)
         idle = engines.memory(nginx.processes())
+        self._connect("nginx", nginx.url, nginx.processes())
         self._load(nginx.url)
         self.loaded["nginx"].append(engines.memory(nginx.processes(), "VmHWM"))
         nginx.stop()
@@ -72,14 +118,26 @@ class Memory:
 
 
 def measure(settings):
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     memory = Memory(settings)
     idle = take_turns(settings, {"engine": memory.engine, "nginx": memory.nginx}, warm_up=False)
-    backlog = take_turns(settings, {"backlog": memory.backlog}, warm_up=False)
-    loaded = memory.loaded
+    once = dataclasses.replace(settings, rounds=1)
+    backlog = take_turns(once, {"backlog": memory.backlog}, warm_up=False)["backlog"]
+    loaded, connected = memory.loaded, memory.connected
     lines = [
-        Line("memory, idle", "MiB", idle["engine"], idle["nginx"], "nginx", 1),
+        Line("memory, idle", "MiB", idle["engine"], idle["nginx"], "nginx", 1, mib(24)),
+        Line(
+            f"memory, {IDLE_CONNECTIONS:,} idle connections",
+            "MiB",
+            connected["engine"],
+            connected["nginx"],
+            "nginx",
+            1,
+            mib(96),
+        ),
         Line("memory, under load", "MiB", loaded["engine"], loaded["nginx"], "nginx", 1),
-        Line("memory, backlog", "MiB", backlog["backlog"], memory.tenth, "a tenth of it", 1),
+        Line("memory, backlog", "MiB", backlog, memory.tenth, "a tenth of it", 1, mib(64)),
     ]
     return [finish(line) for line in lines]
 

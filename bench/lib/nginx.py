@@ -4,6 +4,8 @@
 nginx would answer before it has read it, so `/v1/transactions` goes through a proxy step, before
 which nginx reads the whole body into memory; behind it, another server of the same nginx answers
 202 to the request without its body. What was read is logged, and checked by check_taken().
+
+With a certificate it answers the same by TLS as well, at tls_url.
 """
 
 import os
@@ -22,9 +24,10 @@ CONFIGURATION = """
 daemon off;
 {user}
 worker_processes auto;
+worker_rlimit_nofile 20000;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log warn;
-events {{ worker_connections 4096; }}
+events {{ worker_connections 12000; }}
 http {{
     default_type application/json;
     access_log off;
@@ -45,6 +48,7 @@ http {{
     }}
     server {{
         listen 127.0.0.1:{port} backlog=4096;
+        {tls}
         location = /analytics {{
             return 202 '{answer}';
         }}
@@ -67,17 +71,33 @@ http {{
 """
 
 
+TLS = """listen 127.0.0.1:{port} ssl backlog=4096;
+        ssl_certificate {certificate};
+        ssl_certificate_key {key};
+        ssl_protocols TLSv1.2 TLSv1.3;"""
+
+
 class Nginx:
-    def __init__(self, folder):
+    def __init__(self, folder, certificate=None, key=None):
         """Starts it and waits until it answers. `folder` is made."""
         folder.mkdir(parents=True)
         self.folder = folder
         self.url = f"http://127.0.0.1:{ports.take()}"
+        self.tls_url = None
+        tls = ""
+        if certificate is not None:
+            port = ports.take()
+            self.tls_url = f"https://127.0.0.1:{port}"
+            tls = TLS.format(port=port, certificate=certificate, key=key)
         # As root its workers would be another user's, who may not write into the folder.
         user = "user root;" if os.geteuid() == 0 else ""
         (folder / "nginx.conf").write_text(
             CONFIGURATION.format(
-                user=user, folder=folder, port=self.url.rsplit(":", 1)[1], answer=ANSWER
+                user=user,
+                folder=folder,
+                port=self.url.rsplit(":", 1)[1],
+                tls=tls,
+                answer=ANSWER,
             )
         )
         self.process = subprocess.Popen(

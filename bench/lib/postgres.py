@@ -1,8 +1,10 @@
 """The throwaway PostgreSQL of the tests, made to keep its word as a real one does."""
 
+import contextlib
 import re
 import subprocess
 
+import psycopg
 from support import postgres
 
 SETTINGS = {
@@ -22,6 +24,14 @@ def start(settings):
     server = postgres.Postgres()
     settings.stack.callback(server.remove)
     return server
+
+
+@contextlib.contextmanager
+def locked(url, table):
+    """Nobody else writes into the table until what this gives is called."""
+    with psycopg.connect(url) as connection:
+        connection.execute(f"LOCK TABLE {table} IN SHARE MODE")
+        yield connection.rollback
 
 
 def copy(url, what):

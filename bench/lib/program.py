@@ -20,7 +20,7 @@ from pathlib import Path
 from support.paths import BINARY
 
 from lib import disk
-from lib.rounds import table
+from lib.rounds import table, verdict
 
 PROGRAMS = ["nginx", "psql", "sqlite3", "wrk"]
 
@@ -62,9 +62,11 @@ def run(description, measures):
             broken.append(name)
         print(f"({name} took {time.monotonic() - started:.0f} s)", flush=True)
 
-    print(f"\n{table(lines)}")
+    print(f"\n{table(lines, judged=not arguments.quick)}\n")
     if arguments.quick:
-        print("\n--quick: rounds too few and too short to tell anything about speed.")
+        print("--quick: rounds too few and too short to tell anything about speed.")
+    else:
+        print(verdict(lines))
     for name in broken:
         print(f"bench: {name} broke, see above", file=sys.stderr)
     return 1 if broken else 0

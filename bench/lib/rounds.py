@@ -2,10 +2,36 @@
 
 Median and range, not mean and deviation: on a shared machine the outliers are the neighbours'.
 A ratio is taken round by round, so that what slows both sides for a while drops out of it.
+Whether a figure that is wanted was reached is told by the medians.
 """
 
 import statistics
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Reach:
+    """A figure that is wanted, of the ratio, or with `absolute` of the engine's own."""
+
+    figure: float
+    is_most: bool
+    absolute: bool = False
+
+    def is_reached(self, line):
+        found = statistics.median(line.engine if self.absolute else line.ratios)
+        return found <= self.figure if self.is_most else found >= self.figure
+
+    def told(self, line):
+        unit = f" {line.unit}" if self.absolute else ""
+        return f"{'<=' if self.is_most else '>='} {self.figure:,}{unit}"
+
+
+def at_least(figure, **what):
+    return Reach(figure, False, **what)
+
+
+def at_most(figure, **what):
+    return Reach(figure, True, **what)
 
 
 @dataclass
@@ -18,6 +44,11 @@ class Line:
     limit: list
     limit_name: str
     digits: int = 0
+    reach: tuple = ()  # of Reach: what is wanted, all of it
+
+    @property
+    def missed(self):
+        return [wanted for wanted in self.reach if not wanted.is_reached(self)]
 
     @property
     def ratios(self):
@@ -62,12 +93,13 @@ def finish(line):
     return line
 
 
-HEAD = ["measurement", "unit", "engine", "limit", "", "ratio", "lowest-highest"]
+HEAD = ["measurement", "unit", "engine", "limit", "", "ratio", "lowest-highest", "reach", ""]
 
 
-def table(lines):
-    """A Markdown table. The ratio is the median of the rounds' ratios."""
-    rows = [HEAD, ["-", "-", "-:", "-:", "-", "-:", "-"]]
+def table(lines, judged=True):
+    """A Markdown table. The ratio is the median of the rounds' ratios. `judged`: the last column
+    marks what is wanted and was not reached."""
+    rows = [HEAD, ["-", "-", "-:", "-:", "-", "-:", "-", "-", "-"]]
     for line in lines:
         rows.append(
             [
@@ -78,11 +110,21 @@ def table(lines):
                 line.limit_name,
                 f"{statistics.median(line.ratios):.2f}",
                 f"{min(line.ratios):.2f}-{max(line.ratios):.2f}",
+                ", ".join(wanted.told(line) for wanted in line.reach),
+                "NOT REACHED" if judged and line.missed else "",
             ]
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
     rows[1] = [_rule(mark, width) for mark, width in zip(rows[1], widths, strict=True)]
     return "\n".join("| " + " | ".join(map(_fill, row, widths, rows[1])) + " |" for row in rows)
+
+
+def verdict(lines):
+    """How many of the lines that want something have all of it."""
+    wanting = [line for line in lines if line.reach]
+    missing = [line.name for line in wanting if line.missed]
+    told = f"{len(wanting) - len(missing)} of {len(wanting)} lines reach what is wanted"
+    return told + (f"; not: {', '.join(missing)}" if missing else "")
 
 
 def _rule(mark, width):
