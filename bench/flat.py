@@ -1,7 +1,7 @@
 """Whether a transaction costs the same however much is queued, and however many connections there
 are: the time of the cores that the engine takes for one, and the time that passes for each, with
-100 and with 10 million datapoints queued over 1 million, and on 10,000 and on 1,000 connections
-over 10. The store is away.
+100 and with 10 million datapoints queued over 1 million, and on 10,000 and on 10 connections over
+1,000. The store is away.
 
 Three engines run at the same time, one for each backlog; the load goes to one after the other.
 """
@@ -16,7 +16,7 @@ from lib.program import run
 from lib.rounds import Line, at_most, finish, take_turns
 
 BACKLOGS, QUICK_BACKLOGS = (1_000_000, 10_000_000, 100_000_000), (100_000, 300_000, 1_000_000)
-CONNECTIONS = (10, 1_000, 10_000)
+CONNECTIONS = (1_000, 10, 10_000)
 BESIDE_BACKLOGS = 64  # connections
 SETTLING_S = 1.0  # until wrk has opened its connections, and longer than an answer takes then
 MORE = 100  # connections that may come beside those
@@ -54,15 +54,15 @@ class Cost:
 
 
 def compare(settings, costs, name):
-    """`costs`: {figure: Cost}, the smallest first. Gives two lines for each of the others."""
+    """`costs`: {figure: Cost}. Gives two lines for each but the first, over the first."""
     sides = {f"{figure:,}": cost.measure for figure, cost in costs.items()}
     cpu = take_turns(settings, sides)
-    least, *others = costs
+    first, *others = costs
     lines = []
     for other in reversed(others):
-        ours, theirs = f"{other:,}", f"{least:,}"
+        ours, theirs = f"{other:,}", f"{first:,}"
         told, limit = name.format(ours), f"with {theirs}"
-        passed = [costs[figure].passed[1:] for figure in (other, least)]
+        passed = [costs[figure].passed[1:] for figure in (other, first)]
         lines += [
             Line(f"CPU, {told}", "us", cpu[ours], cpu[theirs], limit, 2, FLAT),
             Line(f"time, {told}", "us", *passed, limit, 2, FLAT),
@@ -74,7 +74,7 @@ def measure(settings):
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     bodies = corpus.write(corpus.transactions(), settings.folder / "transactions")
-    options = {"DATABASE_URL": engines.no_store(), "MAX_CONNECTIONS": CONNECTIONS[-1] + MORE}
+    options = {"DATABASE_URL": engines.no_store(), "MAX_CONNECTIONS": max(CONNECTIONS) + MORE}
     costs = {}
     for datapoints in QUICK_BACKLOGS if settings.quick else BACKLOGS:
         engine = engines.start(settings, f"{datapoints}-queued", **options)
