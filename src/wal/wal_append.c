@@ -2,7 +2,8 @@
  * The producer's side: records gather in an open batch, tickets name who waits for them,
  * and one hand-in a turn of the loop gives all of it to the committer.
  *
- * While batches are under way the open one keeps growing: that is the group in group commit.
+ * The committer takes whatever has been handed in when it begins a round; what comes while
+ * it writes and syncs waits for the next: that is the group in group commit.
  * A producer refuses when its batches hold max_bytes, or while the log refuses as a whole.
  *
  * A ticket's done() may append and flush again: its own batch is still under way then, and
@@ -16,7 +17,7 @@
 #include <sched.h>
 #include <stdlib.h>
 
-enum { KEEP = 1024 * 1024 }; /* memory that an empty batch may keep */
+enum { KEEP = 256 * 1024 }; /* memory that an empty batch may keep */
 
 static void batch_home(struct mail *mail);
 
@@ -102,6 +103,7 @@ void wal_await(struct wal_producer *producer, struct wal_ticket *ticket)
         ticket->records++;
     }
     batch->unclaimed = at;
+    batch->ticket_count++;
     if (batch->last_ticket != NULL)
         batch->last_ticket->next = ticket;
     else
@@ -118,7 +120,7 @@ void wal_flush(struct wal_producer *producer)
 {
     struct wal *wal = producer->wal;
     struct wal_batch *batch = producer->open;
-    bool idle;
+    bool wake;
 
     assert(batch->unclaimed == batch->data.len);
     producer->flush_wanted = batch->tickets != NULL && producer->free == NULL;
@@ -130,11 +132,14 @@ void wal_flush(struct wal_producer *producer)
     producer->waiting_bytes += batch->data.len;
     batch->next = NULL;
     pthread_mutex_lock(&wal->lock);
-    idle = wal->handed_in == NULL;
     *wal->handed_in_end = batch;
     wal->handed_in_end = &batch->next;
+    wal->handed_in_tickets += batch->ticket_count;
+    wake = wal->handed_in_tickets >= wal->wake_at;
+    if (wake)
+        wal->wake_at = WAKE_NEVER; /* once is enough */
     pthread_mutex_unlock(&wal->lock);
-    if (idle)
+    if (wake)
         pthread_cond_signal(&wal->committer_wakes);
 }
 
@@ -155,6 +160,7 @@ static void batch_home(struct mail *mail)
     producer->waiting_bytes -= batch->data.len;
     batch->tickets = NULL;
     batch->last_ticket = NULL;
+    batch->ticket_count = 0;
     batch->unclaimed = 0;
     buf_reset(&batch->data, KEEP);
     batch->next = producer->free;

@@ -251,33 +251,69 @@ static void commit(struct wal *wal, struct wal_batch *batches)
     }
 }
 
+/* Sleeps until so many tickets are handed in, or the log stops; false once it is `until_us`. */
+static bool sleep_for(struct wal *wal, unsigned tickets, int64_t until_us)
+{
+    struct timespec until = {.tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000};
+    int code;
+
+    wal->wake_at = tickets;
+    if (until_us == INT64_MAX)
+        code = pthread_cond_wait(&wal->committer_wakes, &wal->lock);
+    else
+        code = pthread_cond_timedwait(&wal->committer_wakes, &wal->lock, &until);
+    wal->wake_at = WAKE_NEVER;
+    return code == 0;
+}
+
+/*
+ * Whoever the last round answered may be back in a moment. A round that starts for the first of
+ * them has the others wait for two syncs, their own and that one, and costs as much as a
+ * round for all. So it waits for as many as that were, but no longer than half of what a
+ * round takes.
+ */
+static void gather(struct wal *wal)
+{
+    int64_t until_us = wal->round_ended_us + wal->round_us / 2;
+
+    while (wal->handed_in_tickets < wal->answered_tickets && !wal->stopping &&
+           sleep_for(wal, wal->answered_tickets, until_us))
+        ;
+}
+
 /* Waits for batches, for the time to try to heal, or for the end. */
 static struct wal_batch *next_batches(struct wal *wal, bool *ret_stop)
 {
     long heal_every_ms =
         wal->options.heal_every_ms != 0 ? wal->options.heal_every_ms : HEAL_EVERY_MS;
     struct wal_batch *batches;
-    struct timespec until;
 
     pthread_mutex_lock(&wal->lock);
     while (wal->handed_in == NULL && !wal->stopping) {
-        if (!atomic_load_explicit(&wal->refusing, memory_order_relaxed)) {
-            pthread_cond_wait(&wal->committer_wakes, &wal->lock);
-            continue;
-        }
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += heal_every_ms * 1000000L;
-        until.tv_sec += until.tv_nsec / 1000000000L;
-        until.tv_nsec %= 1000000000L;
-        if (pthread_cond_timedwait(&wal->committer_wakes, &wal->lock, &until) != 0)
+        bool ill = atomic_load_explicit(&wal->refusing, memory_order_relaxed);
+
+        if (!sleep_for(wal, 1, ill ? clock_mono_us() + heal_every_ms * 1000 : INT64_MAX))
             break;
     }
+    if (wal->handed_in != NULL)
+        gather(wal);
     batches = wal->handed_in;
+    wal->answered_tickets = wal->handed_in_tickets;
     wal->handed_in = NULL;
     wal->handed_in_end = &wal->handed_in;
+    wal->handed_in_tickets = 0;
     *ret_stop = wal->stopping && batches == NULL;
     pthread_mutex_unlock(&wal->lock);
     return batches;
+}
+
+static void run_round(struct wal *wal, struct wal_batch *batches)
+{
+    int64_t started_us = clock_mono_us();
+
+    commit(wal, batches);
+    wal->round_ended_us = clock_mono_us();
+    wal->round_us += (wal->round_ended_us - started_us - wal->round_us) / 8;
 }
 
 void *committer_run(void *arg)
@@ -289,7 +325,7 @@ void *committer_run(void *arg)
         struct wal_batch *batches = next_batches(wal, &stop);
 
         if (batches != NULL)
-            commit(wal, batches);
+            run_round(wal, batches);
         else if (!stop)
             heal(wal);
     }

@@ -10,6 +10,7 @@
 
 #include "wal/wal.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -18,9 +19,11 @@ enum {
     RECORD_HEADER = 16,
     SEGMENT_VERSION = 1,
     SEGMENT_PATH = 4096 + 64,
-    BATCHES = 3, /* per producer: one open, the others under way */
+    BATCHES = 8, /* per producer: one open, the others under way */
     MAX_SPARES = 15
 };
+
+#define WAKE_NEVER UINT_MAX
 
 /* Bits of a record's length field. */
 #define RECORD_FIRST 0x80000000u /* all before it was durable when it was written */
@@ -131,6 +134,7 @@ struct wal_batch {
     struct wal_producer *producer;
     struct buf data; /* records, each with room for its header */
     struct wal_ticket *tickets, *last_ticket;
+    unsigned ticket_count;
     size_t unclaimed; /* offset of the records that have no ticket yet */
     int status;
     struct err err;
@@ -168,6 +172,8 @@ struct wal {
     uint64_t next_spare;
     uint64_t bytes_on_disk;
     struct wal_batch *handed_in, **handed_in_end;
+    unsigned handed_in_tickets;
+    unsigned wake_at; /* so many of them wake the committer */
     struct err fault;
     unsigned waiting_readers;
     bool woken;
@@ -190,6 +196,9 @@ struct wal {
     struct iovec *vector;
     size_t vector_room;
     uint64_t fault_since_us;
+    int64_t round_ended_us;    /* the last one */
+    int64_t round_us;          /* how long rounds take, on average */
+    unsigned answered_tickets; /* by the last one */
 
     atomic_uint_fast64_t durable;
     atomic_uint_fast64_t records;

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -45,6 +46,53 @@ static void what_waits_becomes_durable_by_one_sync(void **state)
     harness.producer = first;
     wal_producer_close(second);
     harness_end(&harness);
+}
+
+/* Both come back one after the other; true if one round was enough for them. */
+static bool come_back(struct harness *harness)
+{
+    const struct timespec a_moment = {.tv_nsec = 5000000};
+    uint64_t rounds = wal_stats(harness->wal).rounds;
+    struct told told[2] = {0};
+
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(harness_append(harness, &told[i], "again", 5), 0);
+        wal_flush(harness->producer);
+        if (i == 0)
+            nanosleep(&a_moment, NULL); /* time enough for a round that does not wait */
+    }
+    for (int i = 0; i < 2; i++)
+        harness_hear(harness, &told[i]);
+    return wal_stats(harness->wal).rounds == rounds + 1;
+}
+
+static void a_round_waits_for_those_whom_the_last_one_answered(void **state)
+{
+    const struct timespec long_sync = {.tv_nsec = 500000000};
+    struct harness harness;
+    bool together = false;
+    (void)state;
+
+    for (int tries = 0; tries < 10 && !together; tries++) {
+        struct told told[2] = {0};
+
+        harness_begin(&harness, 1);
+        assert_int_equal(harness_open(&harness, NULL), 0);
+        /* A round waits for half of what rounds take. */
+        fault_disk_hold(harness.faults, FAULT_SYNC, NULL, true);
+        for (int i = 0; i < 2; i++)
+            assert_int_equal(harness_append(&harness, &told[i], "first", 5), 0);
+        wal_flush(harness.producer);
+        fault_disk_await_held(harness.faults, FAULT_SYNC);
+        nanosleep(&long_sync, NULL);
+        fault_disk_hold(harness.faults, FAULT_SYNC, NULL, false);
+        for (int i = 0; i < 2; i++)
+            harness_hear(&harness, &told[i]);
+        together = come_back(&harness);
+        harness_store(&harness, "one alone is not kept waiting for ever", 38);
+        harness_end(&harness);
+    }
+    assert_true(together);
 }
 
 /* A round of `count` records of `len` bytes. */
@@ -326,6 +374,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_waits_becomes_durable_by_one_sync),
+        cmocka_unit_test(a_round_waits_for_those_whom_the_last_one_answered),
         cmocka_unit_test(a_round_rolls_over_as_many_segments_as_it_needs),
         cmocka_unit_test(readers_see_nothing_of_a_round_that_may_yet_fail),
         cmocka_unit_test(repeats_see_the_position_of_the_original),
