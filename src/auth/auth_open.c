@@ -23,17 +23,12 @@ int auth_open(const char *allowed_urns, struct auth **ret, struct err *err)
     rc = auth_urns_parse(allowed_urns, &auth->urns, err);
     if (rc != 0)
         goto free_auth;
-    auth->mac = EVP_MAC_fetch(NULL, "SIPHASH", NULL);
-    if (auth->mac == NULL) {
-        rc = err_set(err, ERR_UNSUPPORTED, "this OpenSSL has no SIPHASH");
-        goto free_urns;
-    }
     auth->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
     if (auth->sha256 == NULL) {
         rc = err_set(err, ERR_UNSUPPORTED, "this OpenSSL has no SHA256");
-        goto free_mac;
+        goto free_urns;
     }
-    if (RAND_bytes(auth->mac_key, sizeof auth->mac_key) != 1) {
+    if (RAND_bytes(auth->hash_key, sizeof auth->hash_key) != 1) {
         rc = err_set(err, ERR_IO, "OpenSSL has no random bytes");
         goto free_sha256;
     }
@@ -42,8 +37,6 @@ int auth_open(const char *allowed_urns, struct auth **ret, struct err *err)
     return 0;
 free_sha256:
     EVP_MD_free(auth->sha256);
-free_mac:
-    EVP_MAC_free(auth->mac);
 free_urns:
     auth_urns_free(&auth->urns);
 free_auth:
@@ -61,7 +54,6 @@ void auth_close(struct auth *auth)
     auth_keys_free(auth->keys);
     auth_apikeys_free(auth->apikeys);
     EVP_MD_free(auth->sha256);
-    EVP_MAC_free(auth->mac);
     auth_grants_free(&auth->grants);
     auth_urns_free(&auth->urns);
     free(auth);

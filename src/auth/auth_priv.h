@@ -5,6 +5,7 @@
 #define AUTH_AUTH_PRIV_H
 
 #include "auth/auth.h"
+#include "base/hash.h"
 
 #include <cjose/cjose.h>
 #include <jansson.h>
@@ -114,9 +115,8 @@ struct auth_apikeys;
 struct auth {
     struct auth_urns urns;
     struct auth_grants grants;
-    EVP_MAC *mac;
     EVP_MD *sha256;
-    unsigned char mac_key[16];
+    unsigned char hash_key[HASH_KEY_SIZE]; /* of the token caches */
     struct rate_table *urn_rates; /* NULL: no limits */
     struct rate_table *key_rates;
     pthread_mutex_t lock;        /* both sets and status; held for a few instructions */

@@ -12,11 +12,11 @@
  */
 #include "queue/queue_priv.h"
 
+#include "base/hash.h"
 #include "base/mem.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <xxhash.h>
 
 /* A clock that is set back by less than this is not noticed: transactions of different loops
  * are not in strict order, and clocks are corrected by a little all the time. */
@@ -53,9 +53,9 @@ uint32_t id_clock_read(struct id_clock *clock, int64_t received_us)
 struct id_entry id_entry_of(uint64_t seed, uint32_t product, struct slice id, uint64_t position,
                             uint32_t stamp_s)
 {
-    XXH128_hash_t hash = XXH3_128bits_withSeed(id.at, id.len, seed ^ product);
+    struct hash128 hash = hash128_seeded(seed ^ product, id);
 
-    return (struct id_entry){hash.low64, position, (uint32_t)hash.high64, stamp_s};
+    return (struct id_entry){hash.low, position, (uint32_t)hash.high, stamp_s};
 }
 
 struct ids *ids_open(uint64_t capacity, uint32_t window_s)
