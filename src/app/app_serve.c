@@ -18,7 +18,8 @@
 
 enum {
     FINISH_MS = 10000, /* for requests in flight at the end */
-    LARGE_BYTES = 1 << 20,
+    LARGE_BYTES = 4 << 20,
+    KEPT_BYTES = 4 << 20,
     ARENAS = 2,
     LEAST_RETENTION_MS = 3600 * 1000,
 };
@@ -324,8 +325,11 @@ int app_serve(const struct config *config, struct err *err)
     sigset_t signals;
     int code;
 
-    /* Memory of large bodies goes back to the system, and few threads share what is kept. */
+    /* Memory of large bodies goes back to the system, and few threads share what is kept. What
+     * batches of a thousand take and give back all the time is kept: pages that are new cost as
+     * much as reading the JSON in them. */
     mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+    mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
     mallopt(M_ARENA_MAX, ARENAS);
     signal(SIGPIPE, SIG_IGN);
     sigemptyset(&signals);

@@ -19,6 +19,9 @@
  * put back: a megabyte of small requests must not be copied once for each of them. */
 #define FEED_BYTES ((size_t)16 * 1024)
 
+/* Made room for at once when a head announces a body; larger ones grow from there. */
+#define ROOM_BYTES ((size_t)2 << 20)
+
 /* Memory that a connection keeps for reading ahead and for paths. */
 #define KEEP_BYTES ((size_t)16 * 1024)
 
@@ -75,6 +78,18 @@ static void check_incomplete(struct http_conn *conn)
         conn_refuse(conn, 400, "this is not HTTP");
 }
 
+/* Room for the whole body at once: grown by doubling it would be copied time and again. Memory
+ * that nothing is written to is only promised, so who announces more than comes takes none. */
+static void make_room(struct http_conn *conn, const struct head *head)
+{
+    size_t whole = conn->head_len + (size_t)head->length + HTTP_BODY_PADDING;
+
+    if (head->length > ROOM_BYTES)
+        whole = conn->head_len + ROOM_BYTES;
+    if (whole > conn->sock->input->size)
+        h2o_buffer_reserve(&conn->sock->input, whole - conn->sock->input->size);
+}
+
 /* True when a whole, sound head stands at the start of the socket's input. */
 static bool take_head(struct http_conn *conn)
 {
@@ -118,6 +133,7 @@ static bool take_head(struct http_conn *conn)
         return false;
     }
     conn->head_len = len - (before - sock->input->size);
+    make_room(conn, &head);
     conn_move(conn, CONN_BODY);
     if (head.expects && (head.chunked || head.has_length))
         conn_unsettle(conn); /* libh2o sends "100 Continue" and reads by itself then */

@@ -17,7 +17,7 @@
 #include <sched.h>
 #include <stdlib.h>
 
-enum { KEEP = 256 * 1024 }; /* memory that an empty batch may keep */
+enum { KEEP = 1024 * 1024 }; /* memory that an empty batch may keep */
 
 static void batch_home(struct mail *mail);
 
