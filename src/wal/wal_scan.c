@@ -123,6 +123,35 @@ int scan_torn(struct wal_scan *scan, uint64_t position, uint64_t limit, uint64_t
     return 0;
 }
 
+/* How many places in front of `at` hold no position but 0, because there are only zeros: what is
+ * left of a new segment is that, and is walked at every start. */
+static size_t skip_zeros(const char *at, size_t len)
+{
+    size_t skipped = 0;
+    uint64_t words[4];
+
+    while (skipped + RECORD_HEADER + sizeof words <= len) {
+        memcpy(words, at + skipped + 8, sizeof words);
+        if ((words[0] | words[1] | words[2] | words[3]) != 0)
+            break;
+        skipped += sizeof words - 7; /* the last seven begin a position that ends beyond */
+    }
+    return skipped;
+}
+
+/* The first place that has its own position where a record's header has it; `len` - 15 if none. */
+static size_t find_position(const char *at, size_t len, uint64_t from)
+{
+    size_t tried = 0;
+
+    while (tried + RECORD_HEADER <= len && get_u64(at + tried + 8) != from + tried) {
+        size_t zeros = from > 0 ? skip_zeros(at + tried, len - tried) : 0;
+
+        tried += zeros > 0 ? zeros : 1;
+    }
+    return tried;
+}
+
 int scan_resync(struct wal_scan *scan, uint64_t from, uint64_t limit, uint64_t *ret_found,
                 struct err *err)
 {
@@ -139,9 +168,7 @@ int scan_resync(struct wal_scan *scan, uint64_t from, uint64_t limit, uint64_t *
             return code;
         if (bytes.len < RECORD_HEADER)
             break;
-        tried = 0;
-        while (tried + RECORD_HEADER <= bytes.len && get_u64(bytes.at + tried + 8) != from + tried)
-            tried++;
+        tried = find_position(bytes.at, bytes.len, from);
         from += tried;
         if (tried + RECORD_HEADER > bytes.len)
             continue;
