@@ -11,6 +11,7 @@
  */
 #include "wal/wal_priv.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -18,7 +19,7 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { CHUNK = 1024 * 1024, SYNC_EVERY = 8, RETRY_S = 1 };
+enum { CHUNK = 256 * 1024, RETRY_S = 1 };
 
 static bool stopping(struct wal *wal)
 {
@@ -30,28 +31,42 @@ static bool stopping(struct wal *wal)
     return stop;
 }
 
-/* Writes the whole file, so that its blocks exist and have been written. */
+/* As long as the last chunk took. */
+static void leave_the_disk(int64_t started_us)
+{
+    int64_t pause_us = clock_mono_us() - started_us;
+    struct timespec pause = {.tv_sec = pause_us / 1000000, .tv_nsec = pause_us % 1000000 * 1000};
+
+    nanosleep(&pause, NULL);
+}
+
+/*
+ * Writes the whole file, so that its blocks exist and have been written. A round of the committer
+ * waits for what the disk was given before it: so that is little at a time, and as
+ * long as it took the disk is left alone.
+ */
 static int fill(struct wal *wal, int fd)
 {
     static char zeros[CHUNK];
     struct disk *disk = wal->options.disk;
     uint64_t size = wal->options.segment_bytes;
-    int chunks = 0;
     int code;
 
     if ((code = disk->allocate(disk, fd, size)) < 0)
         return code;
     for (uint64_t at = 0; at < size; at += CHUNK) {
         struct iovec vector = {zeros, size - at < CHUNK ? (size_t)(size - at) : CHUNK};
+        int64_t started_us = clock_mono_us();
 
         if (stopping(wal))
             return -EINTR;
         if ((code = disk->write(disk, fd, &vector, 1, at)) < 0)
             return code;
-        if (wal->options.sync && ++chunks % SYNC_EVERY == 0 && (code = disk->sync(disk, fd)) < 0)
+        if (wal->options.sync && (code = disk->sync(disk, fd)) < 0)
             return code;
+        leave_the_disk(started_us);
     }
-    return wal->options.sync ? disk->sync(disk, fd) : 0;
+    return 0;
 }
 
 /* False if it could not be done now. */
