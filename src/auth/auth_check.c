@@ -61,8 +61,7 @@ struct auth_cache *auth_cache_open(struct auth *auth, size_t entries)
     cache->mask = buckets - 1;
     cache->buckets = mem_zalloc(buckets * sizeof(struct entry *));
     cache->sha256 = EVP_MD_CTX_new();
-    if (cache->sha256 == NULL ||
-        EVP_DigestInit_ex2(cache->sha256, auth->sha256, NULL) != 1)
+    if (cache->sha256 == NULL || EVP_DigestInit_ex2(cache->sha256, auth->sha256, NULL) != 1)
         abort(); /* as mem_alloc(): all that can fail here is memory */
     return cache;
 }

@@ -117,7 +117,7 @@ struct auth {
     struct auth_grants grants;
     EVP_MD *sha256;
     unsigned char hash_key[HASH_KEY_SIZE]; /* of the token caches */
-    struct rate_table *urn_rates; /* NULL: no limits */
+    struct rate_table *urn_rates;          /* NULL: no limits */
     struct rate_table *key_rates;
     pthread_mutex_t lock;        /* both sets and status; held for a few instructions */
     struct auth_keys *keys;      /* NULL: none yet */

@@ -27,7 +27,7 @@ static int corrupt(struct reader *reader, const char *what)
     return ERR_CORRUPT;
 }
 
-static int take_varint(struct reader *reader, uint64_t max, uint64_t *ret, const char *what)
+static int take_long_varint(struct reader *reader, uint64_t max, uint64_t *ret, const char *what)
 {
     uint64_t value = 0;
 
@@ -46,7 +46,17 @@ static int take_varint(struct reader *reader, uint64_t max, uint64_t *ret, const
     return corrupt(reader, what);
 }
 
-static int take_bytes(struct reader *reader, uint64_t len, struct slice *ret, const char *what)
+/* Nearly all of them are lengths below 128: one byte. */
+static inline int take_varint(struct reader *reader, uint64_t max, uint64_t *ret, const char *what)
+{
+    if (reader->at == reader->end || *reader->at >= 0x80 || *reader->at > max)
+        return take_long_varint(reader, max, ret, what);
+    *ret = *reader->at++;
+    return 0;
+}
+
+static inline int take_bytes(struct reader *reader, uint64_t len, struct slice *ret,
+                             const char *what)
 {
     if ((uint64_t)(reader->end - reader->at) < len)
         return corrupt(reader, what);
@@ -55,8 +65,8 @@ static int take_bytes(struct reader *reader, uint64_t len, struct slice *ret, co
     return 0;
 }
 
-static int take_text(struct reader *reader, uint64_t min, uint64_t max, struct slice *ret,
-                     const char *what)
+static inline int take_text(struct reader *reader, uint64_t min, uint64_t max, struct slice *ret,
+                            const char *what)
 {
     uint64_t len;
     int rc = take_varint(reader, max, &len, what);
