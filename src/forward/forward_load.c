@@ -209,7 +209,8 @@ void *loader_run(void *arg)
     struct slot *slot;
 
     thread_name("loader");
-    thread_background();
+    if (store_embedded(forward->store))
+        thread_background();
     while ((slot = next_slot(forward, reader, &position)) != NULL) {
         bool loaded;
 

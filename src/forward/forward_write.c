@@ -376,7 +376,8 @@ void *writer_run(void *arg)
     struct forward_event event = {.kind = EVENT_START};
 
     thread_name("writer");
-    thread_background();
+    if (store_embedded(forward->store)) /* with a server it only feeds, which must not starve */
+        thread_background();
     for (;;) {
         enum forward_action action = forward_step(&writer.state, &event, now_ms());
 

@@ -78,6 +78,11 @@ const char *store_kind(const struct store *store)
     return store->ops->kind;
 }
 
+bool store_embedded(const struct store *store)
+{
+    return store->ops->embedded;
+}
+
 void store_interrupt(struct store *store)
 {
     atomic_store(&store->interrupted, true);

@@ -40,6 +40,7 @@ struct store_batch;
 MUST_CHECK int store_open(const char *url, int64_t timeout_ms, struct store **ret, struct err *err);
 void store_close(struct store *store);
 const char *store_kind(const struct store *store); /* "postgres" or "sqlite" */
+bool store_embedded(const struct store *store);    /* its work is done by the calling thread */
 
 /* Connects, or connects anew if the connection is broken; nothing if it is good. */
 MUST_CHECK int store_connect(struct store *store, struct err *err);

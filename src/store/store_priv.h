@@ -71,6 +71,7 @@ struct store_change {
 
 struct store_ops {
     const char *kind;
+    bool embedded;
     const struct store_scripts *scripts;
 
     /* Makes a handle of its own size with a zeroed `struct store` at its start. */

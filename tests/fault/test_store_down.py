@@ -7,6 +7,7 @@ Each fault is told once in the log when it begins and once when it ends, and `st
 import os
 import sqlite3
 import time
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -308,3 +309,22 @@ def test_an_embedded_store_that_somebody_locks(embedded):
     other.close()
     reconcile(embedded, load, embedded.query)
     one_fault(embedded)
+
+
+def _classes(engine, names):
+    """The scheduling classes of these threads."""
+    folder = Path(f"/proc/{engine.process.pid}/task")
+    threads = {(task / "comm").read_text().strip(): int(task.name) for task in folder.iterdir()}
+    return {os.sched_getscheduler(threads[name]) for name in names}
+
+
+def test_only_with_the_embedded_store_do_loader_and_writer_yield(engines, postgres):
+    """They do its work; to a server they feed rows, and it must not wait for them."""
+    for options, expected in [
+        ({}, os.SCHED_IDLE),
+        ({"DATABASE_URL": postgres.url()}, os.SCHED_OTHER),
+    ]:
+        engine = engines(**options)
+        engine.accept()
+        engine.wait_until_stored()
+        assert _classes(engine, ["loader", "writer"]) == {expected}

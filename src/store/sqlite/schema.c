@@ -99,6 +99,7 @@ void store_sqlite_schema_unlock(struct store *store)
 
 const struct store_ops store_sqlite = {
     .kind = "sqlite",
+    .embedded = true,
     .scripts = &store_scripts_sqlite,
     .open = store_sqlite_open,
     .close = store_sqlite_close,
