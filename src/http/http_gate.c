@@ -20,7 +20,7 @@
 #define FEED_BYTES ((size_t)16 * 1024)
 
 /* Made room for at once when a head announces a body; larger ones grow from there. */
-#define ROOM_BYTES ((size_t)2 << 20)
+#define ROOM_BYTES ((size_t)1 << 20)
 
 /* Memory that a connection keeps for reading ahead and for paths. */
 #define KEEP_BYTES ((size_t)16 * 1024)
