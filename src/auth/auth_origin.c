@@ -71,17 +71,6 @@ bool auth_origin_normal(struct slice text, char out[AUTH_MAX_ORIGIN])
     return true;
 }
 
-static struct slice trim(struct slice text)
-{
-    while (text.len > 0 && text.at[0] == ' ') {
-        text.at++;
-        text.len--;
-    }
-    while (text.len > 0 && text.at[text.len - 1] == ' ')
-        text.len--;
-    return text;
-}
-
 static int add(struct auth_origins *origins, struct slice part, struct err *err)
 {
     char origin[AUTH_MAX_ORIGIN];
@@ -100,12 +89,12 @@ int auth_origins_parse(const char *text, struct auth_origins **ret, struct err *
 {
     struct auth_origins *origins = mem_zalloc(sizeof *origins);
 
-    origins->any = slice_is(trim(slice_of(text)), "*");
-    while (!origins->any && trim(slice_of(text)).len > 0) {
+    origins->any = slice_is(auth_trim(slice_of(text)), "*");
+    while (!origins->any && auth_trim(slice_of(text)).len > 0) {
         size_t len = strcspn(text, ",");
-        int rc = add(origins, trim((struct slice){text, len}), err);
+        int rc = add(origins, auth_trim((struct slice){text, len}), err);
 
-        if (rc == 0 && text[len] == ',' && trim(slice_of(text + len + 1)).len == 0)
+        if (rc == 0 && text[len] == ',' && auth_trim(slice_of(text + len + 1)).len == 0)
             rc = err_set(err, ERR_INVALID, "ends with a comma");
         if (rc != 0) {
             auth_origins_free(origins);

@@ -4,6 +4,7 @@
  */
 #include "queue/queue_ids_priv.h"
 
+#include "base/bytes.h"
 #include "base/crc32c.h"
 
 static const char magic[8] = {'L', 'A', 'B', 'S', 'I', 'D', 'S', '\n'};
@@ -18,32 +19,6 @@ enum {
     AT_CLOCKS = 48,
     AT_NODE = 80
 };
-
-static void put_u32(char *at, uint32_t value)
-{
-    memcpy(at, &value, sizeof value);
-}
-
-static void put_u64(char *at, uint64_t value)
-{
-    memcpy(at, &value, sizeof value);
-}
-
-static uint32_t get_u32(const char *at)
-{
-    uint32_t value;
-
-    memcpy(&value, at, sizeof value);
-    return value;
-}
-
-static uint64_t get_u64(const char *at)
-{
-    uint64_t value;
-
-    memcpy(&value, at, sizeof value);
-    return value;
-}
 
 /* Over the header with its checksum as zero. */
 static uint32_t header_crc(const char header[ID_HEADER])

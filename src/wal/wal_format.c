@@ -6,8 +6,6 @@
 
 #include "base/crc32c.h"
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the log's bytes are little-endian");
-
 static const char magic[8] = {'L', 'A', 'B', 'S', 'W', 'A', 'L', '\n'};
 
 enum {
@@ -20,16 +18,6 @@ enum {
     AT_NODE = 48,
     AT_SALT = 56
 };
-
-static void put_u32(char *at, uint32_t value)
-{
-    memcpy(at, &value, sizeof value);
-}
-
-static void put_u64(char *at, uint64_t value)
-{
-    memcpy(at, &value, sizeof value);
-}
 
 /* Over the header with its checksum as zero. */
 static uint32_t header_crc(const char header[SEGMENT_HEADER])

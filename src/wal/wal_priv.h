@@ -8,6 +8,7 @@
 #ifndef WAL_PRIV_H
 #define WAL_PRIV_H
 
+#include "base/bytes.h"
 #include "wal/wal.h"
 
 #include <limits.h>
@@ -50,22 +51,6 @@ MUST_CHECK int segment_header_read(const char in[SEGMENT_HEADER], struct wal_seg
 void record_seal(char *record, uint32_t salt, uint64_t position, bool first);
 /* Length of the whole record at `at` if `available` bytes hold one of this position, else 0. */
 size_t record_check(const char *at, size_t available, uint32_t salt, uint64_t position);
-
-static inline uint32_t get_u32(const char *at)
-{
-    uint32_t value;
-
-    memcpy(&value, at, sizeof value);
-    return value;
-}
-
-static inline uint64_t get_u64(const char *at)
-{
-    uint64_t value;
-
-    memcpy(&value, at, sizeof value);
-    return value;
-}
 
 /* wal_scan.c: a window on one segment file, for recovery and readers. */
 struct wal_scan {
