@@ -193,8 +193,8 @@ static void a_rotten_record_in_an_earlier_segment_is_skipped(void **state)
         harness_store(&harness, (const char *[]){"a", "b", "c", "d", "e", "f", "g", "h"}[i], 1000);
     harness_close(&harness);
     fault_disk_poke(harness.faults, harness_segment(1), HEADER + 500, "X", 1);
-    fault_disk_poke(harness.faults, harness_segment(2), HEADER + 2 * 1016 + 1, "X", 1);
-    fault_disk_poke(harness.faults, harness_segment(2), HEADER + 1016 + 1, "X", 1);
+    fault_disk_poke(harness.faults, harness_segment(2), HEADER + 2 * 1016 + 501, "X", 1);
+    fault_disk_poke(harness.faults, harness_segment(2), HEADER + 1016 + 501, "X", 1);
     assert_int_equal(harness_open(&harness, NULL), 0);
     assert_int_equal(harness.recovery.records, 5);
     assert_int_equal(harness.recovery.damaged_stretches, 2);
