@@ -18,7 +18,7 @@
 #include <assert.h>
 #include <time.h>
 
-enum { HEAL_EVERY_MS = 100 };
+enum { HEAL_EVERY_MS = 100, GATHER_AT_MOST_US = 10000 };
 
 /* What a round has done so far. */
 struct round {
@@ -270,11 +270,13 @@ static bool sleep_for(struct wal *wal, unsigned tickets, int64_t until_us)
  * Whoever the last round answered may be back in a moment. A round that starts for the first of
  * them has the others wait for two syncs, their own and that one, and costs as much as a
  * round for all. So it waits for as many as that were, but no longer than half of what a
- * round takes.
+ * round takes, and never for long: a disk that stood still must not be felt afterwards.
  */
 static void gather(struct wal *wal)
 {
-    int64_t until_us = wal->round_ended_us + wal->round_us / 2;
+    int64_t half_us = wal->round_us / 2;
+    int64_t until_us =
+        wal->round_ended_us + (half_us < GATHER_AT_MOST_US ? half_us : GATHER_AT_MOST_US);
 
     while (wal->handed_in_tickets < wal->answered_tickets && !wal->stopping &&
            sleep_for(wal, wal->answered_tickets, until_us))

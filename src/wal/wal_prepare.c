@@ -19,7 +19,7 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { CHUNK = 256 * 1024, RETRY_S = 1 };
+enum { CHUNK = 256 * 1024, PAUSE_AT_MOST_US = 100000, RETRY_S = 1 };
 
 static bool stopping(struct wal *wal)
 {
@@ -31,12 +31,14 @@ static bool stopping(struct wal *wal)
     return stop;
 }
 
-/* As long as the last chunk took. */
+/* As long as the last chunk took; but a disk that stood still does not hold up the end. */
 static void leave_the_disk(int64_t started_us)
 {
     int64_t pause_us = clock_mono_us() - started_us;
-    struct timespec pause = {.tv_sec = pause_us / 1000000, .tv_nsec = pause_us % 1000000 * 1000};
+    struct timespec pause = {.tv_nsec = PAUSE_AT_MOST_US * 1000};
 
+    if (pause_us < PAUSE_AT_MOST_US)
+        pause.tv_nsec = pause_us * 1000;
     nanosleep(&pause, NULL);
 }
 

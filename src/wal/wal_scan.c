@@ -144,9 +144,13 @@ static size_t find_position(const char *at, size_t len, uint64_t from)
 {
     size_t tried = 0;
 
-    while (tried + RECORD_HEADER <= len && get_u64(at + tried + 8) != from + tried) {
-        size_t zeros = from > 0 ? skip_zeros(at + tried, len - tried) : 0;
+    while (tried + RECORD_HEADER <= len) {
+        uint64_t position = get_u64(at + tried + 8);
+        size_t zeros;
 
+        if (position == from + tried)
+            break;
+        zeros = position == 0 && from > 0 ? skip_zeros(at + tried, len - tried) : 0;
         tried += zeros > 0 ? zeros : 1;
     }
     return tried;
