@@ -1,5 +1,5 @@
 /*
- * HTTP/1.1 over libh2o's own event loop, with no h2o type in sight.
+ * HTTP/1.1 over libh2o's event loops and sockets, with no h2o type in sight.
  *
  * A server has one listening socket an address and N loops, each a thread that owns its
  * connections and requests. A request is given to its route's handler on its loop, with
@@ -138,8 +138,7 @@ struct slice http_request_method(const struct http_request *request);
 struct slice http_request_path(const struct http_request *request);
 struct slice http_request_query(const struct http_request *request); /* behind the "?", or empty */
 struct slice http_request_capture(const struct http_request *request);
-/* The first of that name, without spaces around. Those that frame the message
- * (content-length, transfer-encoding, expect, upgrade) are not kept. */
+/* The first of that name, without spaces around. */
 struct slice http_request_header(const struct http_request *request, const char *lower_case_name);
 struct slice http_request_body(const struct http_request *request);
 /* "127.0.0.1". */

@@ -131,7 +131,7 @@ static void pause_listening(struct http_loop *loop)
     listen_no_more(loop);
     loop->accept_later.cb = on_accept_later;
     h2o_timeout_unlink(&loop->accept_later);
-    h2o_timeout_link(loop->evloop, &loop->context.hundred_ms_timeout, &loop->accept_later);
+    h2o_timeout_link(loop->evloop, &loop->accept_pause, &loop->accept_later);
 }
 
 static bool is_secure(const struct http_loop *loop, const h2o_socket_t *listener)

@@ -2,9 +2,9 @@
  * A connection's life: opened, moved from state to state, cut when too slow, closed.
  *
  * Each state has at most one time limit, counted from the moment the limit began to apply
- * and not from the last byte: who sends a byte a second is cut like who sends none. What
- * libh2o does to a connection by itself (reading again after an answer or after "100
- * Continue") is settled at the end of the turn, before the next wait.
+ * and not from the last byte: who sends a byte a second is cut like who sends none. A
+ * connection that has answered while more of its requests are at hand goes on at the end of
+ * the turn, with one of them.
  */
 #include "base/mem.h"
 #include "http/http_priv.h"
@@ -29,7 +29,6 @@ static enum conn_limit limit_of(enum conn_state state)
     case CONN_BODY:
         return LIMIT_BODY;
     case CONN_SENDING:
-    case CONN_REFUSING:
         return LIMIT_SEND;
     case CONN_CLOSING:
     case CONN_LINGERING:
@@ -43,6 +42,9 @@ static enum conn_limit limit_of(enum conn_state state)
 
 static bool may_move(enum conn_state from, enum conn_state to)
 {
+    bool reading =
+        from == CONN_OPENED || from == CONN_IDLE || from == CONN_HEAD || from == CONN_BODY;
+
     switch (to) {
     case CONN_SHAKING:
         return false;
@@ -51,17 +53,14 @@ static bool may_move(enum conn_state from, enum conn_state to)
     case CONN_HEAD:
         return from == CONN_OPENED || from == CONN_IDLE;
     case CONN_BODY:
-        return from == CONN_HEAD;
+        return reading && from != CONN_BODY;
     case CONN_HANDLING:
-        return from == CONN_BODY;
-    case CONN_SENDING: /* from CONN_BODY: libh2o refuses it */
-        return from == CONN_HANDLING || from == CONN_BODY;
+        return reading;
+    case CONN_SENDING: /* a request that is not whole is refused */
+        return reading || from == CONN_HANDLING;
     case CONN_IDLE:
-        return from == CONN_SENDING;
-    case CONN_REFUSING:
-        return from == CONN_HEAD || from == CONN_BODY;
     case CONN_LINGERING:
-        return from == CONN_REFUSING;
+        return from == CONN_SENDING;
     case CONN_CLOSING:
     case CONN_CLOSED:
         return from != CONN_CLOSED;
@@ -89,7 +88,7 @@ static bool has_input(struct http_conn *conn)
 {
     char byte;
 
-    return conn->ahead_at < conn->ahead.len ||
+    return conn->sock->input->size > 0 ||
            recv(h2o_socket_get_fd(conn->sock), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
@@ -121,14 +120,13 @@ static void on_timeout(h2o_timeout_entry_t *entry)
         break;
     case CONN_HEAD:
         count_one(&conn->loop->timeouts);
-        conn_refuse(conn, 408, "the head of the request took too long");
+        respond_refuse(conn, 408, "the head of the request took too long");
         break;
     case CONN_BODY:
         count_one(&conn->loop->timeouts);
-        conn_refuse(conn, 408, "the body of the request took too long");
+        respond_refuse(conn, 408, "the body of the request took too long");
         break;
     case CONN_SENDING:
-    case CONN_REFUSING:
         count_one(&conn->loop->timeouts);
         conn_cut(conn);
         break;
@@ -157,24 +155,23 @@ static void on_closed(void *arg)
     struct http_conn *conn = arg;
 
     conn->sock = NULL;
-    buf_free(&conn->ahead);
+    if (conn->loop->head_of == conn)
+        conn->loop->head_of = NULL;
     hold_update(conn);
     conn->ssl = NULL;
     SSL_CTX_free(conn->context);
     conn->context = NULL;
-    conn->request.req = NULL;
     conn_move(conn, CONN_CLOSED);
     conn->loop->open--;
     accept_release(conn);
     conn_forget(conn);
 }
 
-void conn_accept(struct http_conn *conn)
+void conn_begin(struct http_conn *conn)
 {
-    gate_set_aside(conn);
-    h2o_accept(&conn->loop->accept, conn->sock);
-    gate_enter(conn);
-    gate_feed(conn);
+    h2o_socket_read_start(conn->sock, read_event);
+    if (conn->sock->input->size > 0)
+        read_on(conn);
     if (conn->loop->stopping)
         conn_close_if_quiet(conn);
 }
@@ -193,7 +190,7 @@ void conn_open(struct http_conn *conn)
     loop->open++;
     h2o_timeout_link(loop->evloop, &loop->limits[LIMIT_HEADER], &conn->timer);
     if (!conn->secure) {
-        conn_accept(conn);
+        conn_begin(conn);
         return;
     }
     tls_begin(conn);
@@ -206,9 +203,30 @@ struct http_conn *conn_of(h2o_socket_t *sock)
     return sock->on_close.data;
 }
 
-struct http_conn *conn_of_req(h2o_req_t *req)
+/*
+ * A socket that is taken out of epoll and put in again for each answer that comes later costs
+ * two system calls. So it stays registered while nothing may be read; most clients send nothing
+ * before they have the answer, and one that does (or leaves) is taken out.
+ */
+void conn_watch(struct http_conn *conn)
 {
-    return conn_of(req->conn->callbacks->get_socket(req->conn));
+    conn->watching = true;
+    h2o_socket_dont_read(conn->sock, 1);
+}
+
+void conn_stop(struct http_conn *conn)
+{
+    conn->stopped = true;
+    h2o_socket_read_stop(conn->sock);
+}
+
+void conn_unwatch(struct http_conn *conn)
+{
+    if (conn->watching)
+        h2o_socket_dont_read(conn->sock, 0);
+    if (conn->stopped)
+        h2o_socket_read_start(conn->sock, read_event);
+    conn->watching = conn->stopped = false;
 }
 
 /* With TLS the socket lives on until close_notify is written. */
@@ -217,10 +235,7 @@ void conn_close(struct http_conn *conn)
     if (conn->state == CONN_SHAKING && conn->sock->ssl != NULL)
         count_one(&conn->loop->handshake_failures);
     conn_move(conn, CONN_CLOSING);
-    if (conn->pass != NULL)
-        conn->pass(conn->sock, h2o_socket_error_closed);
-    else
-        h2o_socket_close(conn->sock);
+    h2o_socket_close(conn->sock);
 }
 
 /* A write that is under way fails then, and whoever waits for it closes the connection. */
@@ -233,18 +248,18 @@ void conn_cut(struct http_conn *conn)
 {
     switch (conn->state) {
     case CONN_HANDLING:
-        conn->request.req->http1_is_persistent = 0;
+        conn->persistent = false;
         respond_send(conn, 503, NULL, NULL, SLICE("{\"detail\": \"the server is stopping\"}"));
         break;
     case CONN_SENDING:
-        conn->request.req->http1_is_persistent = 0;
+        conn->persistent = false;
         break_socket(conn);
         break;
     case CONN_CLOSING:
         break_socket(conn);
         break;
     case CONN_BODY:
-        if (h2o_socket_is_writing(conn->sock)) { /* libh2o's "100 Continue" */
+        if (h2o_socket_is_writing(conn->sock)) { /* "100 Continue" */
             break_socket(conn);
             break;
         }
@@ -254,7 +269,6 @@ void conn_cut(struct http_conn *conn)
     case CONN_OPENED:
     case CONN_IDLE:
     case CONN_HEAD:
-    case CONN_REFUSING:
     case CONN_LINGERING:
         conn_close(conn);
         break;
@@ -281,26 +295,38 @@ void conn_unsettle(struct http_conn *conn)
     conn->loop->unsettled = conn;
 }
 
+static bool wants_more(const struct http_conn *conn)
+{
+    return (conn->state == CONN_OPENED || conn->state == CONN_IDLE || conn->state == CONN_HEAD ||
+            conn->state == CONN_BODY) &&
+           !conn->unsettled;
+}
+
+/* A plain connection's end arrives as an error; TLS says it in a record. */
+void conn_close_if_ended(struct http_conn *conn)
+{
+    if (wants_more(conn) && tls_has_ended(conn))
+        conn_close(conn);
+}
+
 static void settle_one(struct http_conn *conn)
 {
-    if (conn->state != CONN_IDLE && conn->state != CONN_BODY)
+    if (conn->state == CONN_IDLE)
+        read_on(conn);
+    if (!wants_more(conn))
         return;
-    if (conn->sock->_cb.read == NULL) { /* "100 Continue" is still being sent */
-        conn_unsettle(conn);
-        return;
-    }
-    gate_enter(conn);
-    gate_feed(conn);
+    conn_unwatch(conn);
     if (conn->loop->stopping && conn->state == CONN_IDLE)
         conn_close_if_quiet(conn);
+    conn_close_if_ended(conn);
 }
 
 static void conn_free(struct http_conn *conn)
 {
     h2o_linklist_unlink(&conn->link);
     buf_free(&conn->path);
-    buf_free(&conn->ahead);
-    buf_free(&conn->refusal);
+    buf_free(&conn->out);
+    buf_free(&conn->request.fields);
     free(conn);
 }
 
@@ -314,7 +340,6 @@ void conn_settle(struct http_loop *loop)
         next = conn->next_unsettled;
         conn->unsettled = false;
         settle_one(conn);
-        hold_update(conn);
     }
     conn = loop->dead;
     loop->dead = NULL;

@@ -2,7 +2,7 @@
  * Checks a request's head line by line.
  *
  * The happy path: a request line, then fields, each a token, a colon and a value without
- * control characters; along the way the fields that frame the body are noted. Refused:
+ * control characters; along the way the fields that frame the body, or end the connection, are noted. Refused:
  * what no grammar allows (400), a target or a head too long (414, 431), a transfer coding
  * other than chunked (501), an expectation other than 100-continue (417), another major
  * version (505), and everything by which two servers could see two different bodies: a
@@ -23,6 +23,17 @@ static const bool tokens[256] = {
 bool head_is_token(char byte)
 {
     return tokens[(unsigned char)byte];
+}
+
+int head_hex(char digit)
+{
+    if (digit >= '0' && digit <= '9')
+        return digit - '0';
+    if (digit >= 'a' && digit <= 'f')
+        return digit - 'a' + 10;
+    if (digit >= 'A' && digit <= 'F')
+        return digit - 'A' + 10;
+    return -1;
 }
 
 size_t head_end(struct slice bytes, size_t *scanned)
@@ -169,12 +180,35 @@ static int read_expectation(struct slice value, struct head *head, const char **
     return 0;
 }
 
+static bool is_space(char byte)
+{
+    return byte == ' ' || byte == '\t';
+}
+
+/* Names of options that mean nothing here are passed over (RFC 9110, section 7.6.1). */
+static int read_connection(struct slice value, struct head *head)
+{
+    const char *at = value.at;
+    const char *end = value.at + value.len;
+
+    while (at < end) {
+        struct slice option = {at, token_length((struct slice){at, (size_t)(end - at)})};
+
+        head->closes |= name_is(option, "close");
+        head->keeps |= name_is(option, "keep-alive");
+        at += option.len > 0 ? option.len : 1; /* a comma, a space */
+    }
+    return 0;
+}
+
 /* Notes what frames the body. The first letter spares most fields the comparisons. */
 static int note_field(struct slice name, struct slice value, struct head *head,
                       const char **ret_why)
 {
     switch (name.at[0] | 0x20) {
     case 'c':
+        if (name_is(name, "connection"))
+            return read_connection(value, head);
         return name_is(name, "content-length") ? read_length(value, head, ret_why) : 0;
     case 'e':
         return name_is(name, "expect") ? read_expectation(value, head, ret_why) : 0;
@@ -216,6 +250,13 @@ static bool is_value(struct slice value)
     return true;
 }
 
+static struct slice without_end_spaces(struct slice text)
+{
+    while (text.len > 0 && is_space(text.at[text.len - 1]))
+        text.len--;
+    return text;
+}
+
 static int read_field(struct slice line, struct head *head, const char **ret_why)
 {
     struct slice name = {line.at, token_length(line)};
@@ -224,12 +265,15 @@ static int read_field(struct slice line, struct head *head, const char **ret_why
     if (name.len == 0 || name.len == line.len || line.at[name.len] != ':')
         return refuse(400, "malformed header field", ret_why);
     value = (struct slice){line.at + name.len + 1, line.len - name.len - 1};
-    while (value.len > 0 && (*value.at == ' ' || *value.at == '\t')) {
+    while (value.len > 0 && is_space(*value.at)) {
         value.at++;
         value.len--;
     }
     if (!is_value(value))
         return refuse(400, "a header field has a control character", ret_why);
+    if (head->count == HEAD_MAX_FIELDS)
+        return refuse(431, "too many header fields", ret_why);
+    head->fields[head->count++] = (struct head_field){name, without_end_spaces(value)};
     return note_field(name, value, head, ret_why);
 }
 
@@ -245,24 +289,40 @@ static int check_framing(const struct head *head, const char **ret_why)
     return 0;
 }
 
+/* All but the fields, of which only as many are looked at as were read. */
+static void clear(struct head *head)
+{
+    memset(head, 0, offsetof(struct head, fields));
+}
+
 int head_read(struct slice bytes, struct head *ret, const char **ret_why)
 {
-    struct head head = {0};
     struct slice line = take_line(&bytes);
-    unsigned fields = 0;
-    int status = read_request_line(line, &head, ret_why);
+    int status;
 
+    clear(ret);
+    status = read_request_line(line, ret, ret_why);
     while (status == 0 && bytes.len > 0) {
         line = take_line(&bytes);
         if (line.len == 0)
             break;
-        if (++fields > HEAD_MAX_FIELDS)
-            return refuse(431, "too many header fields", ret_why);
-        status = read_field(line, &head, ret_why);
+        status = read_field(line, ret, ret_why);
     }
-    if (status == 0)
-        status = check_framing(&head, ret_why);
-    if (status == 0)
-        *ret = head;
-    return status;
+    return status != 0 ? status : check_framing(ret, ret_why);
+}
+
+struct slice head_field(const struct head *head, const char *lower_case_name)
+{
+    size_t len = strlen(lower_case_name);
+
+    for (unsigned i = 0; i < head->count; i++)
+        if (head->fields[i].name.len == len &&
+            strncasecmp(head->fields[i].name.at, lower_case_name, len) == 0)
+            return head->fields[i].value;
+    return (struct slice){NULL, 0};
+}
+
+bool head_persists(const struct head *head)
+{
+    return !head->closes && (head->minor > 0 || head->keeps);
 }

@@ -1,10 +1,8 @@
 /*
- * The head of a request, before libh2o sees it (RFC 9112, sections 2 to 6).
+ * The head of a request (RFC 9112, sections 2 to 6).
  *
- * libh2o's parser is lenient where two servers in a row must not disagree (two lengths,
- * folded lines, a missing host) and answers what it refuses in its own words. So every
- * head is checked here first, whole; what passes, its parser takes too. Pure functions on
- * borrowed bytes, any thread.
+ * Strict where two servers in a row must not disagree (two lengths, folded lines, a missing
+ * host): what is doubtful is refused. Pure functions on borrowed bytes, any thread.
  */
 #ifndef HTTP_HTTP_HEAD_H
 #define HTTP_HTTP_HEAD_H
@@ -18,7 +16,12 @@
 
 #define HEAD_MAX_BYTES ((size_t)32 * 1024) /* tokens of several KiB are common */
 #define HEAD_MAX_TARGET ((size_t)8 * 1024) /* RFC 9112 asks for at least 8,000 octets */
-#define HEAD_MAX_FIELDS 100                /* the size of libh2o's table */
+#define HEAD_MAX_FIELDS 100
+
+struct head_field {
+    struct slice name; /* as sent */
+    struct slice value; /* without spaces around */
+};
 
 struct head {
     struct slice method;
@@ -29,17 +32,31 @@ struct head {
     bool has_length;
     bool chunked;
     bool expects; /* a body comes only after "100 Continue" */
+    bool closes;  /* Connection: close */
+    bool keeps;   /* Connection: keep-alive */
+    unsigned count;
+    struct head_field fields[HEAD_MAX_FIELDS]; /* of them, `count` */
 };
 
 /* The bytes of a head up to and with its empty line, or 0 while that is not there.
  * *scanned (0 at first) remembers how far earlier calls looked. */
 size_t head_end(struct slice bytes, size_t *scanned);
 
-/* Reads a head that is whole. 0, or the status to refuse it with and why (static). */
+/* Reads a head that is whole. 0, or the status to refuse it with and why (static); *ret is
+ * good for nothing then. Its slices are parts of `bytes`. */
 int head_read(struct slice bytes, struct head *ret, const char **ret_why);
+
+/* The value of the first field of that name; absent without one. */
+struct slice head_field(const struct head *head, const char *lower_case_name);
+
+/* Whether the connection may carry another request (RFC 9112, section 9.3). */
+bool head_persists(const struct head *head);
 
 /* True for a byte that may stand in a method or a field's name. */
 bool head_is_token(char byte);
+
+/* The value of a hexadecimal digit, or -1. */
+int head_hex(char digit);
 
 /*
  * The target's two parts. The path begins with "/"; *ret_plain says that it is normal as

@@ -1,8 +1,7 @@
 /*
  * Counts the bodies that are in memory.
  *
- * A connection holds what its socket's input and what was read ahead have behind the head of
- * its request: from the first byte until the request's end, so also while the answer is
+ * A connection holds what its socket's input has behind the head of its request: from the first byte until the request's end, so also while the answer is
  * owed. The difference to what it held before goes into one count over all loops. Small
  * bodies do not take part: connections are bounded, and so are they, and large ones, sent
  * slowly by however many clients, can never shut them out; nor do ordinary requests touch
@@ -12,10 +11,8 @@
 
 static size_t held_by(const struct http_conn *conn)
 {
-    size_t bytes = conn->ahead.len;
+    size_t bytes = conn->sock != NULL ? conn->sock->input->size : 0;
 
-    if (conn->sock != NULL)
-        bytes += conn->sock->input->size;
     bytes -= bytes < conn->head_len ? bytes : conn->head_len;
     return bytes > HTTP_SMALL_BODY ? bytes : 0;
 }

@@ -19,6 +19,9 @@
 /* Between two attempts to cut what did not close at once. */
 #define CUT_TURN_MS 10
 
+/* Before accepting again, when descriptors or memory were short. */
+#define ACCEPT_PAUSE_MS 100
+
 /* libh2o keeps that many freed input buffers for reuse, 16 as shipped: fewer than a burst
  * of requests takes, and malloc() is slow at their size. */
 #define KEPT_BUFFERS 256
@@ -76,6 +79,7 @@ static void open_limits(struct http_loop *loop)
 
     for (int i = 0; i < LIMITS; i++)
         h2o_timeout_init(loop->evloop, &loop->limits[i], (uint64_t)milliseconds[i]);
+    h2o_timeout_init(loop->evloop, &loop->accept_pause, ACCEPT_PAUSE_MS);
 }
 
 static void open_loop(struct http_loop *loop)
@@ -86,42 +90,28 @@ static void open_loop(struct http_loop *loop)
     pthread_setname_np(pthread_self(), name);
     h2o_socket_buffer_prototype.allocator.max = KEPT_BUFFERS;
     loop->evloop = h2o_evloop_create();
-    h2o_context_init(&loop->context, loop->evloop, &loop->server->config);
-    loop->accept.ctx = &loop->context;
-    loop->accept.hosts = loop->server->config.hosts;
     open_limits(loop);
     open_mailbox(loop);
 }
 
-/* What libh2o kept for reuse would be lost with the thread. The second list cannot be
- * reached, so as many chunks as it holds are taken from it and freed. */
+/* What libh2o kept for reuse would be lost with the thread. */
 static void free_kept_memory(void)
 {
-    const int kept_chunks = 16;
     h2o_mem_recycle_t *buffers = &h2o_socket_buffer_prototype.allocator;
 
     while (buffers->cnt > 0)
         free(h2o_mem_alloc_recycle(buffers, 1));
-    for (int i = 0; i < kept_chunks; i++) {
-        h2o_mem_pool_t pool;
-
-        h2o_mem_init_pool(&pool);
-        h2o_mem_alloc_pool(&pool, 1);
-        free(pool.chunks);
-    }
 }
 
 static void close_loop(struct http_loop *loop)
 {
-    h2o_multithread_queue_t *queue = loop->context.queue;
-
     h2o_socket_close(loop->wake_sock);
     for (int i = 0; i < LIMITS; i++)
         h2o_timeout_dispose(loop->evloop, &loop->limits[i]);
-    h2o_context_dispose(&loop->context);
-    free(queue); /* libh2o empties it and forgets it */
+    h2o_timeout_dispose(loop->evloop, &loop->accept_pause);
     h2o_evloop_destroy(loop->evloop);
     free_kept_memory();
+    buf_free(&loop->answer);
 }
 
 static void begin_stop(struct http_loop *loop)
@@ -129,7 +119,6 @@ static void begin_stop(struct http_loop *loop)
     h2o_linklist_t *link = loop->conns.next;
 
     loop->stopping = true;
-    loop->context.shutdown_requested = 1;
     accept_stop(loop);
     while (link != &loop->conns) {
         struct http_conn *conn = H2O_STRUCT_FROM_MEMBER(struct http_conn, link, link);
@@ -174,16 +163,17 @@ static void tell_owner(struct http_loop *loop)
     loop->happened = false;
 }
 
-/* One turn; how long the next may wait, or -1 for no next. An answer begun outside of
- * libh2o's run has callbacks waiting there, so then it must not wait. */
+/* One turn; how long the next may wait, or -1 for no next. What libh2o was given to write
+ * outside of its run has callbacks waiting there, so then it must not wait; nor must it when
+ * requests are at hand. */
 static int32_t turn(struct http_loop *loop, int32_t wait_ms)
 {
     int32_t next_ms = INT32_MAX;
-    uint64_t answers;
+    uint64_t writes;
 
     if (h2o_evloop_run(loop->evloop, wait_ms) != 0)
         return wait_ms; /* interrupted by a signal */
-    answers = loop->answers;
+    writes = loop->writes;
     conn_settle(loop);
     tell_owner(loop);
     if (atomic_load_explicit(&loop->server->stopping, memory_order_relaxed)) {
@@ -191,7 +181,7 @@ static int32_t turn(struct http_loop *loop, int32_t wait_ms)
             begin_stop(loop);
         next_ms = go_on_stopping(loop);
     }
-    return next_ms > 0 && loop->answers != answers ? 0 : next_ms;
+    return next_ms > 0 && (loop->writes != writes || loop->unsettled != NULL) ? 0 : next_ms;
 }
 
 void *loop_main(void *arg)

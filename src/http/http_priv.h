@@ -1,12 +1,12 @@
 /*
  * Inside the http room.
  *
- * libh2o owns sockets, timers, the parsing of requests and the writing of answers. The
- * room stands on both sides of its HTTP/1 code: in front, a gate (http_gate.c) reads the
- * socket first and passes on only heads that were checked; behind, a handler, a filter
- * and a logger, libh2o's own extension points, see each request dispatched, each error of
- * libh2o's making, and each request's end. Between them they drive the connection's
- * state, and the state alone decides which time limit runs.
+ * libh2o owns the loop, sockets, timers and TLS; what is spoken over them, HTTP/1.1, is the
+ * room's: requests are read in http_read.c, answers written in http_respond.c. Both drive
+ * the connection's state, and the state alone decides which time limit runs.
+ *
+ * A request's bytes stay in the socket's input, where they arrived, until it is answered;
+ * what has arrived behind them waits there too. Nothing is read while an answer is owed.
  *
  * Everything of a loop is touched by the loop's thread only, but for what is _Atomic and
  * the mailbox.
@@ -16,6 +16,7 @@
 
 #include "base/buf.h"
 #include "http/http.h"
+#include "http/http_chunked.h"
 #include "http/http_head.h"
 
 /* The header's other backend, libuv, is its default. */
@@ -27,33 +28,36 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 
-/* The gate leans on how this version's HTTP/1 code reads and closes (2.2.x). */
+/* The room leans on how this version's sockets read, write and close (2.2.x). */
 _Static_assert(H2O_LIBRARY_VERSION_MAJOR == 0 && H2O_LIBRARY_VERSION_MINOR == 13,
-               "read http_gate.c, http_conn.c and http_tls.c against the new libh2o");
+               "read http_conn.c, http_respond.c and http_tls.c against the new libh2o");
 
 enum conn_state {
     CONN_OPENED,    /* nothing has arrived yet */
     CONN_SHAKING,   /* comes before that where TLS is spoken */
     CONN_IDLE,      /* kept alive, between requests */
     CONN_HEAD,      /* the head is arriving */
-    CONN_BODY,      /* libh2o has the head, the body is arriving */
+    CONN_BODY,      /* the body is arriving */
     CONN_HANDLING,  /* a handler owes the answer */
     CONN_SENDING,   /* the answer is on its way */
+    CONN_LINGERING, /* answered for the last time; what still arrives is thrown away, so that
+                     * the client can read the answer before a reset takes it back */
     CONN_CLOSING,   /* libh2o is closing it */
-    CONN_REFUSING,  /* an answer of the gate is on its way */
-    CONN_LINGERING, /* refused; what still arrives is thrown away, so that the client can
-                     * read the refusal before a reset takes it back */
     CONN_CLOSED,    /* no socket any more; memory stays while an answer is owed */
 };
 
 enum conn_limit { LIMIT_HEADER, LIMIT_BODY, LIMIT_IDLE, LIMIT_SEND, LIMIT_LINGER, LIMITS };
 
-/* Embedded in its connection, which carries one request at a time. */
+/* Embedded in its connection, which carries one request at a time. The slices are set while
+ * it is CONN_HANDLING. */
 struct http_request {
-    h2o_req_t *req; /* NULL once libh2o has disposed of it */
+    struct slice method;
     struct slice path;
+    struct slice query;
     struct slice capture;
-    bool owed; /* the handler has yet to answer */
+    struct slice body;
+    struct buf fields; /* of the answer, from before it is known */
+    bool owed;         /* the handler has yet to answer */
 };
 
 struct http_conn {
@@ -62,8 +66,6 @@ struct http_conn {
     struct peer *peer;  /* whose connections are counted; NULL: they are not */
     struct mail opened; /* brings it there */
     h2o_socket_t *sock;
-    h2o_socket_cb pass; /* libh2o's own reader; given an error, it closes the connection. NULL
-                         * before libh2o's HTTP has it */
     enum conn_state state;
     h2o_timeout_entry_t timer;
     h2o_linklist_t link; /* in loop->conns */
@@ -74,19 +76,26 @@ struct http_conn {
     SSL *ssl;               /* the socket's own; NULL before the handshake */
     unsigned char alert[7]; /* a record that says why the handshake failed; [0] is 0: none */
 
-    size_t head_len;  /* of the current request, 0 before it is whole */
-    size_t scanned;   /* see head_end() */
-    struct buf path;  /* the normalised path, if it is not the one that was sent */
-    struct buf ahead; /* bytes read beyond the request that is being served */
-    size_t ahead_at;  /* how many of them have been taken */
-    size_t held;      /* bytes of it in server->body_bytes */
-    bool feeding;     /* the bytes at hand come from there */
-    bool watching;    /* see request_watch() */
+    /* Of the current request, which begins where the socket's input does. */
+    size_t head_len; /* 0 before it is whole */
+    size_t body_len; /* of a body in chunks: what has been decoded */
+    size_t scanned;  /* see head_end() */
+    struct chunked chunks;
+    bool chunked;
+    bool whole; /* nothing of it is still to come */
+    bool head_only;
+    bool minor_0;    /* HTTP/1.0, which has to be told that the connection stays */
+    bool persistent; /* another request may follow */
+
+    bool watching;   /* the socket is registered, but not read: see conn_watch() */
+    bool stopped;    /* nor is it registered */
+    struct buf path; /* the normalised path, if it is not the one that was sent */
+    struct buf out;  /* what of an answer the kernel has not taken yet */
+    size_t held;     /* bytes of it in server->body_bytes */
 
     bool unsettled; /* in loop->unsettled */
     struct http_conn *next_unsettled;
     struct http_conn *next_dead;
-    struct buf refusal;
     struct http_request request;
 };
 
@@ -99,12 +108,11 @@ struct http_loop {
     void *arg; /* what loop_start() returned */
 
     h2o_evloop_t *evloop;
-    h2o_context_t context;
-    h2o_accept_ctx_t accept;
     h2o_socket_t *wake_sock;
     int *listen_fds;          /* its own descriptors of the server's sockets; -1: given away */
     h2o_socket_t **listeners; /* NULL before it accepts and once it is stopping */
     h2o_timeout_t limits[LIMITS];
+    h2o_timeout_t accept_pause;
     h2o_timeout_entry_t accept_later;
     _Atomic bool full; /* waits for room to accept */
 
@@ -113,8 +121,15 @@ struct http_loop {
     struct http_conn *unsettled;
     struct http_conn *dead;
     bool stopping;
-    bool happened;    /* a request was dispatched or mail delivered in this turn */
-    uint64_t answers; /* begun so far */
+    bool happened;   /* a request was dispatched or mail delivered in this turn */
+    uint64_t writes; /* that libh2o was given so far */
+
+    struct head head;          /* the last that was read, */
+    struct http_conn *head_of; /* from this connection's input, or NULL, */
+    const char *head_at;       /* which began there then */
+    struct buf answer;         /* the one that is being written */
+    char date[H2O_TIMESTR_RFC1123_LEN + 1];
+    time_t date_s; /* whose date that is */
 
     _Atomic uint64_t connections; /* assigned to this loop, by whichever loop accepted */
     _Atomic uint64_t accepted;
@@ -151,7 +166,6 @@ struct route {
 
 struct http_server {
     struct http_options options;
-    h2o_globalconf_t config;
     struct http_listener *listeners;
     size_t listener_count;
     char *addresses;
@@ -204,17 +218,20 @@ bool hold_is_over(const struct http_conn *conn); /* this one may not grow any mo
 
 /* http_conn.c */
 struct http_conn *conn_new(struct http_loop *loop, int fd, bool secure);
-void conn_open(struct http_conn *conn);   /* on its loop */
-void conn_accept(struct http_conn *conn); /* gives it to the gate and to libh2o's HTTP */
+void conn_open(struct http_conn *conn);  /* on its loop */
+void conn_begin(struct http_conn *conn); /* reads its first request */
 void conn_move(struct http_conn *conn, enum conn_state state);
+void conn_watch(struct http_conn *conn);   /* does not read what comes while an answer is owed */
+void conn_unwatch(struct http_conn *conn); /* reads again */
+void conn_stop(struct http_conn *conn);    /* reads no more until conn_unwatch() */
 void conn_close(struct http_conn *conn);
 void conn_cut(struct http_conn *conn); /* as fast as its state allows */
 void conn_close_if_quiet(struct http_conn *conn);
+void conn_close_if_ended(struct http_conn *conn); /* its client sends no more */
 void conn_unsettle(struct http_conn *conn); /* have conn_settle() look at it */
 void conn_settle(struct http_loop *loop);   /* at the end of each turn */
 void conn_forget(struct http_conn *conn);   /* frees it at the turn's end if nobody needs it */
 struct http_conn *conn_of(h2o_socket_t *sock);
-struct http_conn *conn_of_req(h2o_req_t *req);
 void conn_free_all(struct http_loop *loop);
 
 /* http_certificate.c */
@@ -228,25 +245,25 @@ void tls_begin(struct http_conn *conn);
 bool tls_has_ended(const struct http_conn *conn); /* the client's close_notify has arrived */
 void tls_end(struct http_conn *conn); /* sends close_notify; nothing is written after it */
 
-/* http_gate.c */
-void gate_set_aside(struct http_conn *conn); /* what is there before libh2o's HTTP is */
-void gate_enter(struct http_conn *conn);
-void gate_feed(struct http_conn *conn); /* passes on what was read ahead */
-void gate_keep_rest(struct http_conn *conn, h2o_req_t *req);
-void gate_linger(h2o_socket_t *sock, const char *err);
+/* http_read.c */
+void read_on(struct http_conn *conn); /* takes in what is there of one request */
+void read_event(h2o_socket_t *sock, const char *err);
+const struct head *read_head(struct http_conn *conn); /* of the current request, which is whole */
 
-/* http_refuse.c: answers in libh2o's place, then lingers and closes. */
-void conn_refuse(struct http_conn *conn, int status, const char *why);
-const char *status_reason(int status);
-void json_detail(struct buf *out, const char *words); /* appends {"detail": "<words>"} */
-
-/* http_request.c: puts handler, filter and logger into the configuration. */
-void request_register(h2o_hostconf_t *host);
+/* http_request.c: gives a whole request to its handler. */
+void request_dispatch(struct http_conn *conn);
 
 /* http_respond.c */
 void respond_send(struct http_conn *conn, int status, const char *content_type,
                   const struct http_header *headers, struct slice body);
+void respond_continue(struct http_conn *conn); /* 100 */
 void respond_count(struct http_loop *loop, int status);
+/* Answers a request that has not come, or not to its end, and closes. */
+void respond_refuse(struct http_conn *conn, int status, const char *why);
+
+/* http_words.c */
+const char *words_of_status(int status);
+void words_in_json(struct buf *out, const char *words); /* appends {"detail": "<words>"} */
 
 /* A counter has one writer, its loop; readers see some recent value. */
 static inline void count_one(_Atomic uint64_t *counter)

@@ -24,24 +24,6 @@ static void keep_buffers_in_memory(void)
     h2o_socket_buffer_mmap_settings.threshold = SIZE_MAX;
 }
 
-static void configure(struct http_server *server)
-{
-    /* Never reached, as the room has its own limits; and well below the epoch's age in
-     * milliseconds, which libh2o subtracts it from. */
-    const uint64_t years = UINT64_C(100) * 1000 * 1000 * 1000;
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    h2o_hostconf_t *host;
-
-    pthread_once(&once, keep_buffers_in_memory);
-    h2o_config_init(&server->config);
-    server->config.server_name = h2o_iovec_init("", 0);
-    server->config.http1.upgrade_to_http2 = 0;
-    server->config.http1.req_timeout = years;
-    server->config.max_request_entity_size = SIZE_MAX; /* the gate counts */
-    host = h2o_config_register_host(&server->config, h2o_iovec_init(H2O_STRLIT("default")), 65535);
-    request_register(host);
-}
-
 static void init_loop(struct http_loop *loop, struct http_server *server, unsigned index)
 {
     loop->server = server;
@@ -92,13 +74,14 @@ static void close_loop(struct http_loop *loop)
 
 int http_open(const struct http_options *options, struct http_server **ret, struct err *err)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct http_server *server = mem_zalloc(sizeof *server);
     int code;
 
+    pthread_once(&once, keep_buffers_in_memory);
     assert(options->loops > 0 && options->max_connections > 0);
     server->options = *options;
     sem_init(&server->ready, 0, 0);
-    configure(server);
     route_compile(server);
     if (options->max_connections_per_address > 0)
         server->peers = peers_open(options->max_connections_per_address);
@@ -172,7 +155,6 @@ void http_close(struct http_server *server)
     listen_close(server);
     free(server->listeners);
     sem_destroy(&server->ready);
-    h2o_config_dispose(&server->config);
     route_free(server);
     certificate_close(server);
     free(server->loops);

@@ -6,22 +6,11 @@
  */
 #include "http/http_head.h"
 
-static int hex(char digit)
-{
-    if (digit >= '0' && digit <= '9')
-        return digit - '0';
-    if (digit >= 'a' && digit <= 'f')
-        return digit - 'a' + 10;
-    if (digit >= 'A' && digit <= 'F')
-        return digit - 'A' + 10;
-    return -1;
-}
-
 int target_unescape(const char *at, size_t len)
 {
-    if (len < 3 || at[0] != '%' || hex(at[1]) < 0 || hex(at[2]) < 0)
+    if (len < 3 || at[0] != '%' || head_hex(at[1]) < 0 || head_hex(at[2]) < 0)
         return -1;
-    return hex(at[1]) * 16 + hex(at[2]);
+    return head_hex(at[1]) * 16 + head_hex(at[2]);
 }
 
 static const char *find_any(struct slice text, const char *any)

@@ -4,13 +4,11 @@
  * The first byte decides: a TLS record of a handshake begins with 22, HTTP never does. libh2o
  * makes the handshake, and from then on its sockets decrypt before they call their reader and
  * encrypt what is written, so nothing else knows the difference. All that arrived is decrypted
- * at once: what is not in the socket's input has not arrived whole. What came together with the
- * handshake's end is given to the gate as bytes read ahead, for libh2o's HTTP would take it
- * unchecked.
+ * at once: what is not in the socket's input has not arrived whole.
  *
  * A handshake waits for nobody: it is a state of its connection under the time limit of the
  * head. One that fails closes the connection, after an alert that says why if the two sides had
- * no keys yet (libh2o drops it). Who speaks HTTP here is told by the gate, in HTTP.
+ * no keys yet (libh2o drops it). Who speaks HTTP here is told so in HTTP.
  *
  * libh2o closes a connection whose client changes keys or renegotiates, as it cannot write while
  * it reads.
@@ -75,7 +73,7 @@ static void on_shaken(h2o_socket_t *sock, const char *err)
     }
     count_one(&conn->loop->handshakes);
     conn_move(conn, CONN_OPENED);
-    conn_accept(conn);
+    conn_begin(conn);
 }
 
 static void on_first_bytes(h2o_socket_t *sock, const char *err)
@@ -94,7 +92,7 @@ static void on_first_bytes(h2o_socket_t *sock, const char *err)
     conn->misled = true;
     count_one(&conn->loop->handshake_failures);
     conn_move(conn, CONN_OPENED);
-    conn_accept(conn);
+    conn_begin(conn);
 }
 
 void tls_begin(struct http_conn *conn)

@@ -79,8 +79,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     if (head.method.len == 0 || head.target.len == 0 || !is_inside(head.method, bytes) ||
-        !is_inside(head.target, bytes) || (head.chunked && head.has_length))
+        !is_inside(head.target, bytes) || (head.chunked && head.has_length) ||
+        head.count > HEAD_MAX_FIELDS || (head.closes && head_persists(&head)))
         abort();
+    for (unsigned i = 0; i < head.count; i++)
+        if (head.fields[i].name.len == 0 || !is_inside(head.fields[i].name, bytes) ||
+            !is_inside(head.fields[i].value, bytes))
+            abort();
     if (!slice_is(head.target, "*"))
         check_target(head.target);
     return 0;

@@ -134,6 +134,53 @@ static void tabs_and_high_bytes_are_fine_in_values(void **state)
                      0);
 }
 
+static void a_field_is_found_by_its_name_and_the_first_counts(void **state)
+{
+    struct head head;
+
+    (void)state;
+    assert_int_equal(status_of("GET / HTTP/1.1\r\nHost: x\r\nA:1\r\naB: \t two words\t \r\n"
+                               "ab: second\r\nempty:  \r\n\r\n",
+                               &head),
+                     0);
+    assert_int_equal(head.count, 5);
+    assert_true(slice_is(head_field(&head, "host"), "x"));
+    assert_true(slice_is(head_field(&head, "a"), "1"));
+    assert_true(slice_is(head_field(&head, "ab"), "two words"));
+    assert_non_null(head_field(&head, "empty").at);
+    assert_int_equal(head_field(&head, "empty").len, 0);
+    assert_null(head_field(&head, "b").at);
+    assert_int_equal(status_of("GET / HTTP/1.1\r\nHost: x\r\n\r\n", &head), 0);
+    assert_null(head_field(&head, "ab").at); /* nothing is left of the head before */
+}
+
+static void a_connection_persists_as_its_version_and_options_say(void **state)
+{
+    static const struct {
+        bool persists;
+        const char *text;
+    } cases[] = {
+        {true, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"},
+        {true, "GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade, te\r\n\r\n"},
+        {true, "GET / HTTP/1.1\r\nHost: x\r\nConnection: closed\r\n\r\n"},
+        {false, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Close\r\n\r\n"},
+        {false, "GET / HTTP/1.1\r\nHost: x\r\nConnection: te , ,close\r\n\r\n"},
+        {false, "GET / HTTP/1.1\r\nHost: x\r\nConnection: a\r\nConnection: close\r\n\r\n"},
+        {false, "GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, close\r\n\r\n"},
+        {false, "GET / HTTP/1.0\r\n\r\n"},
+        {true, "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct head head;
+
+        assert_int_equal(status_of(cases[i].text, &head), 0);
+        if (head_persists(&head) != cases[i].persists)
+            fail_msg("%d: %s", head_persists(&head), cases[i].text);
+    }
+}
+
 static void a_head_ends_with_its_empty_line_however_it_arrives(void **state)
 {
     static const char text[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\nbody\n\n";
@@ -222,6 +269,8 @@ int main(void)
         cmocka_unit_test(what_no_grammar_allows_is_refused),
         cmocka_unit_test(a_body_of_doubtful_length_is_refused),
         cmocka_unit_test(tabs_and_high_bytes_are_fine_in_values),
+        cmocka_unit_test(a_field_is_found_by_its_name_and_the_first_counts),
+        cmocka_unit_test(a_connection_persists_as_its_version_and_options_say),
         cmocka_unit_test(a_head_ends_with_its_empty_line_however_it_arrives),
         cmocka_unit_test(a_target_is_split_into_path_and_query),
         cmocka_unit_test(a_path_is_unescaped_and_its_dots_resolved),

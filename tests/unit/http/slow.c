@@ -89,7 +89,7 @@ static void a_client_that_drips_its_body_is_cut(void **state)
 {
     static const char *const heads[] = {
         "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n",
-        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\n",
         "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1;ext=",
     };
 

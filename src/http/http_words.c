@@ -1,14 +1,7 @@
 /*
- * Answers a request that libh2o does not get to see, or not to its end.
- *
- * The answer closes the connection, because what follows cannot be told from the refused
- * request. First the sending side is shut and the client's bytes are read and dropped for
- * a while: closing with bytes unread makes the kernel send a reset, and that can take the
- * answer back out of the client's hands.
+ * The words of answers: what a status is called, and errors as JSON.
  */
 #include "http/http_priv.h"
-
-#include <sys/socket.h>
 
 static const struct {
     int status;
@@ -42,7 +35,7 @@ static const struct {
     {505, "HTTP Version Not Supported"},
 };
 
-const char *status_reason(int status)
+const char *words_of_status(int status)
 {
     for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
         if (reasons[i].status == status)
@@ -68,7 +61,7 @@ static size_t utf8_length(struct slice text)
     return len;
 }
 
-void json_detail(struct buf *out, const char *words)
+void words_in_json(struct buf *out, const char *words)
 {
     struct slice rest = slice_of(words);
 
@@ -90,58 +83,4 @@ void json_detail(struct buf *out, const char *words)
         rest.len -= len;
     }
     buf_append_text(out, "\"}");
-}
-
-static void write_refusal(struct http_conn *conn, int status, const char *why)
-{
-    h2o_buffer_t *input = conn->sock->input;
-    bool head_only = input->size > 5 && memcmp(input->bytes, "HEAD ", 5) == 0;
-    char date[H2O_TIMESTR_RFC1123_LEN + 1];
-    time_t now = time(NULL);
-    struct buf body = {0};
-    struct tm utc;
-
-    h2o_time2str_rfc1123(date, gmtime_r(&now, &utc));
-    json_detail(&body, why);
-    buf_reset(&conn->refusal, 0);
-    buf_printf(&conn->refusal,
-               "HTTP/1.1 %d %s\r\nDate: %s\r\nConnection: close\r\nContent-Length: %zu\r\n"
-               "content-type: application/json\r\n%s\r\n",
-               status, status_reason(status), date, body.len,
-               status == 503 ? "Retry-After: 2\r\n" : "");
-    if (!head_only)
-        buf_append_slice(&conn->refusal, buf_slice(&body));
-    buf_free(&body);
-}
-
-static void on_refused(h2o_socket_t *sock, const char *err)
-{
-    struct http_conn *conn = conn_of(sock);
-
-    if (err != NULL) {
-        conn_close(conn);
-        return;
-    }
-    tls_end(conn);
-    shutdown(h2o_socket_get_fd(sock), SHUT_WR);
-    conn_move(conn, CONN_LINGERING);
-    gate_linger(sock, NULL);
-    h2o_socket_read_start(sock, gate_linger);
-}
-
-void conn_refuse(struct http_conn *conn, int status, const char *why)
-{
-    h2o_iovec_t bytes;
-
-    if (h2o_socket_is_writing(conn->sock)) { /* a "100 Continue" that nobody reads */
-        conn_cut(conn);
-        return;
-    }
-    write_refusal(conn, status, why);
-    respond_count(conn->loop, status);
-    h2o_socket_read_stop(conn->sock);
-    conn_move(conn, CONN_REFUSING);
-    conn->loop->answers++;
-    bytes = h2o_iovec_init(conn->refusal.data, conn->refusal.len);
-    h2o_socket_write(conn->sock, &bytes, 1, on_refused);
 }

@@ -1,0 +1,224 @@
+/*
+ * Reads requests out of a socket's input.
+ *
+ * A head is looked at only when it is whole, then its body is waited for: a length is counted,
+ * chunks are decoded where they lie. What is malformed, doubtful or too large is refused. A
+ * whole request is dispatched, and nothing more is read before it is answered.
+ */
+#include "http/http_priv.h"
+
+/* Made room for at once when a head announces a body; larger ones grow from there. */
+#define ROOM_BYTES ((size_t)1 << 20)
+
+/* Memory that a connection keeps for paths. */
+#define KEEP_BYTES ((size_t)1024)
+
+/* Empty lines before a request are allowed, and sent by old clients behind a body. */
+static void skip_empty_lines(h2o_socket_t *sock)
+{
+    size_t skip = 0;
+
+    while (skip < sock->input->size &&
+           (sock->input->bytes[skip] == '\r' || sock->input->bytes[skip] == '\n'))
+        skip++;
+    if (skip > 0)
+        h2o_buffer_consume(&sock->input, skip);
+}
+
+static void take_incomplete(struct http_conn *conn)
+{
+    const h2o_buffer_t *input = conn->sock->input;
+
+    if (input->size > HEAD_MAX_BYTES)
+        respond_refuse(conn, 431, "the head of the request is too large");
+    else if (!head_is_token(input->bytes[0])) /* TLS, for one, begins like that */
+        respond_refuse(conn, 400, "this is not HTTP");
+    else if (conn->state != CONN_HEAD)
+        conn_move(conn, CONN_HEAD);
+}
+
+/* A target that is not in normal form leaves its path in conn->path. */
+static bool normalize_path(struct http_conn *conn, struct slice target)
+{
+    struct slice path;
+    struct slice query;
+    bool plain;
+
+    buf_reset(&conn->path, KEEP_BYTES);
+    target_split(target, &path, &query, &plain);
+    return plain || target_normalize(path, &conn->path);
+}
+
+/* 0, or the status to refuse the head with. */
+static int check_head(struct http_conn *conn, size_t len, const char **ret_why)
+{
+    struct http_loop *loop = conn->loop;
+    int status = head_read((struct slice){conn->sock->input->bytes, len}, &loop->head, ret_why);
+
+    if (status != 0)
+        return status;
+    if (len > HEAD_MAX_BYTES) {
+        *ret_why = "the head of the request is too large";
+        return 431;
+    }
+    if (loop->head.length > loop->server->options.max_body) {
+        *ret_why = "the body is too large";
+        return 413;
+    }
+    if (!normalize_path(conn, loop->head.target)) {
+        *ret_why = "malformed escape in the path";
+        return 400;
+    }
+    return 0;
+}
+
+/* Room for the whole body at once: grown by doubling it would be copied time and again. Memory
+ * that nothing is written to is only promised, so who announces more than comes takes none. */
+static void make_room(struct http_conn *conn)
+{
+    size_t whole =
+        conn->head_len + (conn->body_len < ROOM_BYTES ? conn->body_len : ROOM_BYTES) +
+        HTTP_BODY_PADDING;
+
+    if (whole > conn->sock->input->size)
+        h2o_buffer_reserve(&conn->sock->input, whole - conn->sock->input->size);
+}
+
+static void note_head(struct http_conn *conn, size_t len)
+{
+    const struct head *head = &conn->loop->head;
+
+    conn->loop->head_of = conn;
+    conn->loop->head_at = conn->sock->input->bytes;
+    conn->head_len = len;
+    conn->body_len = (size_t)head->length;
+    conn->chunked = head->chunked;
+    conn->chunks = (struct chunked){0};
+    conn->whole = false;
+    conn->head_only = slice_is(head->method, "HEAD");
+    conn->minor_0 = head->minor == 0;
+    conn->persistent = head_persists(head);
+}
+
+static size_t body_so_far(const struct http_conn *conn)
+{
+    return conn->sock->input->size - conn->head_len;
+}
+
+/* True when a whole, sound head stands at the start of the socket's input. */
+static bool take_head(struct http_conn *conn)
+{
+    h2o_socket_t *sock = conn->sock;
+    const char *why;
+    size_t len;
+    int status;
+
+    if (conn->state != CONN_HEAD) {
+        skip_empty_lines(sock);
+        conn->scanned = 0;
+    }
+    if (sock->input->size == 0)
+        return false;
+    if (conn->misled) {
+        respond_refuse(conn, 400, "this port speaks TLS: ask it by https://");
+        return false;
+    }
+    len = head_end((struct slice){sock->input->bytes, sock->input->size}, &conn->scanned);
+    if (len == 0) {
+        take_incomplete(conn);
+        return false;
+    }
+    status = check_head(conn, len, &why);
+    if (status != 0) {
+        respond_refuse(conn, status, why);
+        return false;
+    }
+    note_head(conn, len);
+    make_room(conn);
+    if (conn->loop->head.expects &&
+        (conn->chunked ? body_so_far(conn) == 0 : body_so_far(conn) < conn->body_len))
+        respond_continue(conn);
+    return true;
+}
+
+/* Decodes what has arrived of the chunks. 0, or the status to refuse the body with. */
+static int take_chunks(struct http_conn *conn)
+{
+    h2o_buffer_t *input = conn->sock->input;
+    char *raw = input->bytes + conn->head_len + conn->body_len;
+    size_t len = body_so_far(conn) - conn->body_len;
+    size_t data;
+    size_t taken;
+    enum chunked_result result = chunked_decode(&conn->chunks, raw, len, &data, &taken);
+    size_t max_body = conn->loop->server->options.max_body;
+
+    memmove(raw + data, raw + taken, len - taken);
+    input->size -= taken - data;
+    conn->body_len += data;
+    conn->whole = result == CHUNKED_DONE;
+    if (result == CHUNKED_BROKEN)
+        return 400;
+    return conn->body_len > max_body || conn->chunks.left > max_body - conn->body_len ? 413 : 0;
+}
+
+static void take_body(struct http_conn *conn)
+{
+    int status = 0;
+
+    if (!conn->chunked)
+        conn->whole = body_so_far(conn) >= conn->body_len;
+    else if (!conn->whole)
+        status = take_chunks(conn);
+    hold_update(conn);
+    if (status != 0) {
+        respond_refuse(conn, status,
+                       status == 413 ? "the body is too large" : "malformed request body");
+    } else if (hold_is_over(conn)) {
+        count_one(&conn->loop->over_memory);
+        respond_refuse(conn, 503, "the memory for bodies of requests is full");
+    } else if (conn->whole && !h2o_socket_is_writing(conn->sock)) { /* "100 Continue" */
+        request_dispatch(conn);
+    } else if (conn->state != CONN_BODY) {
+        conn_move(conn, CONN_BODY);
+    }
+}
+
+void read_on(struct http_conn *conn)
+{
+    if (conn->state == CONN_BODY || take_head(conn))
+        take_body(conn);
+}
+
+void read_event(h2o_socket_t *sock, const char *err)
+{
+    struct http_conn *conn = conn_of(sock);
+
+    if (conn->watching) {
+        conn_stop(conn);
+        return;
+    }
+    if (err != NULL) {
+        conn_close(conn);
+        return;
+    }
+    if (conn->state != CONN_LINGERING)
+        read_on(conn);
+    else if (sock->input->size > 0)
+        h2o_buffer_consume(&sock->input, sock->input->size);
+    hold_update(conn);
+    conn_close_if_ended(conn);
+}
+
+const struct head *read_head(struct http_conn *conn)
+{
+    struct http_loop *loop = conn->loop;
+    const char *bytes = conn->sock->input->bytes;
+    const char *why;
+
+    if (loop->head_of != conn || loop->head_at != bytes) {
+        (void)head_read((struct slice){bytes, conn->head_len}, &loop->head, &why); /* was sound */
+        loop->head_of = conn;
+        loop->head_at = bytes;
+    }
+    return &loop->head;
+}
