@@ -2,9 +2,9 @@
  * Checks a request's head line by line.
  *
  * The happy path: a request line, then fields, each a token, a colon and a value without
- * control characters; along the way the fields that frame the body, or end the connection, are noted. Refused:
- * what no grammar allows (400), a target or a head too long (414, 431), a transfer coding
- * other than chunked (501), an expectation other than 100-continue (417), another major
+ * control characters; along the way the fields that frame the body, or end the connection, are
+ * noted. Refused: what no grammar allows (400), a target or a head too long (414, 431), a transfer
+ * coding other than chunked (501), an expectation other than 100-continue (417), another major
  * version (505), and everything by which two servers could see two different bodies: a
  * repeated or malformed Content-Length, one beside Transfer-Encoding, folded lines.
  */

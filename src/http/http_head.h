@@ -19,7 +19,7 @@
 #define HEAD_MAX_FIELDS 100
 
 struct head_field {
-    struct slice name; /* as sent */
+    struct slice name;  /* as sent */
     struct slice value; /* without spaces around */
 };
 

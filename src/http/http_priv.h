@@ -228,9 +228,9 @@ void conn_close(struct http_conn *conn);
 void conn_cut(struct http_conn *conn); /* as fast as its state allows */
 void conn_close_if_quiet(struct http_conn *conn);
 void conn_close_if_ended(struct http_conn *conn); /* its client sends no more */
-void conn_unsettle(struct http_conn *conn); /* have conn_settle() look at it */
-void conn_settle(struct http_loop *loop);   /* at the end of each turn */
-void conn_forget(struct http_conn *conn);   /* frees it at the turn's end if nobody needs it */
+void conn_unsettle(struct http_conn *conn);       /* have conn_settle() look at it */
+void conn_settle(struct http_loop *loop);         /* at the end of each turn */
+void conn_forget(struct http_conn *conn); /* frees it at the turn's end if nobody needs it */
 struct http_conn *conn_of(h2o_socket_t *sock);
 void conn_free_all(struct http_loop *loop);
 

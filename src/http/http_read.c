@@ -76,9 +76,8 @@ static int check_head(struct http_conn *conn, size_t len, const char **ret_why)
  * that nothing is written to is only promised, so who announces more than comes takes none. */
 static void make_room(struct http_conn *conn)
 {
-    size_t whole =
-        conn->head_len + (conn->body_len < ROOM_BYTES ? conn->body_len : ROOM_BYTES) +
-        HTTP_BODY_PADDING;
+    size_t whole = conn->head_len + (conn->body_len < ROOM_BYTES ? conn->body_len : ROOM_BYTES) +
+                   HTTP_BODY_PADDING;
 
     if (whole > conn->sock->input->size)
         h2o_buffer_reserve(&conn->sock->input, whole - conn->sock->input->size);

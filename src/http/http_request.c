@@ -27,8 +27,8 @@ static void route(struct http_conn *conn)
     const struct http_server *server = conn->loop->server;
     struct http_request *request = &conn->request;
     struct buf allow = {0};
-    http_handler *handler = route_find(server, request->method, request->path,
-                                       &request->capture, &allow);
+    http_handler *handler =
+        route_find(server, request->method, request->path, &request->capture, &allow);
 
     if (handler == NULL)
         answer_unrouted(request, &allow);

@@ -94,8 +94,7 @@ static void put_head(struct http_conn *conn, int status, const char *content_typ
         buf_append_slice(out, SLICE("Content-Length: "));
         put_number(out, body_len);
         buf_append_slice(out, SLICE("\r\n"));
-        put_field(out, "Content-Type",
-                  content_type != NULL ? content_type : "application/json");
+        put_field(out, "Content-Type", content_type != NULL ? content_type : "application/json");
     }
     buf_append_slice(out, buf_slice(&conn->request.fields));
     for (; headers != NULL && headers->name != NULL; headers++)
@@ -166,8 +165,8 @@ static void write_answer(struct http_conn *conn, struct slice bytes)
 
     conn_move(conn, CONN_SENDING);
     if (conn->sock->ssl == NULL)
-        taken = send(h2o_socket_get_fd(conn->sock), bytes.at, bytes.len,
-                     MSG_NOSIGNAL | MSG_DONTWAIT);
+        taken =
+            send(h2o_socket_get_fd(conn->sock), bytes.at, bytes.len, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (taken == (ssize_t)bytes.len) {
         sent(conn);
         return;

@@ -139,8 +139,9 @@ static void lines_between_chunks_are_bounded(void **state)
     assert_int_equal(decode_filled("1;", line, "\r\nx\r\n0\r\n\r\n"), CHUNKED_DONE);
     assert_int_equal(decode_filled("1;", line + 10, "\r\nx\r\n0\r\n\r\n"), CHUNKED_BROKEN);
     assert_int_equal(decode_filled("0\r\nA: ", trailer, "\r\n\r\n"), CHUNKED_DONE);
-    assert_int_equal(decode_filled("0\r\nA: ", trailer, "\r\nB: 123456789\r\nC: 123456789\r\n"
-                                                        "D: 123456789\r\nE: 123456789\r\n\r\n"),
+    assert_int_equal(decode_filled("0\r\nA: ", trailer,
+                                   "\r\nB: 123456789\r\nC: 123456789\r\n"
+                                   "D: 123456789\r\nE: 123456789\r\n\r\n"),
                      CHUNKED_BROKEN);
 }
 
