@@ -94,13 +94,22 @@ static void open_loop(struct http_loop *loop)
     open_mailbox(loop);
 }
 
-/* What libh2o kept for reuse would be lost with the thread. */
+/* What libh2o kept for reuse would be lost with the thread. The second list (it encrypts
+ * into those) cannot be reached, so as many chunks as it holds are taken from it and freed. */
 static void free_kept_memory(void)
 {
+    const int kept_chunks = 16;
     h2o_mem_recycle_t *buffers = &h2o_socket_buffer_prototype.allocator;
 
     while (buffers->cnt > 0)
         free(h2o_mem_alloc_recycle(buffers, 1));
+    for (int i = 0; i < kept_chunks; i++) {
+        h2o_mem_pool_t pool;
+
+        h2o_mem_init_pool(&pool);
+        h2o_mem_alloc_pool(&pool, 1);
+        free(pool.chunks);
+    }
 }
 
 static void close_loop(struct http_loop *loop)
