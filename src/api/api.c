@@ -6,6 +6,7 @@
 #include "api/api_priv.h"
 
 #include "base/mem.h"
+#include "json/json.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -69,6 +70,8 @@ static void *loop_start(struct http_loop *http, void *arg)
     atomic_store(&api->loops[http_loop_index(http)], loop);
     return loop;
 }
+
+static_assert(HTTP_BODY_PADDING >= JSON_PADDING, "bodies are read where they arrived");
 
 static void loop_turn(struct http_loop *http, void *arg)
 {

@@ -4,6 +4,9 @@
  * Pure of network and disk: bytes in, transactions out, through callbacks and in the
  * order of the request. An ingest belongs to one thread (an HTTP loop has one); what a
  * callback is given lives until it returns.
+ *
+ * A body is read where it lies: JSON_PADDING bytes behind it (json/json.h) are readable, whatever
+ * they hold. Nothing writes into it.
  */
 #ifndef INGEST_INGEST_H
 #define INGEST_INGEST_H
@@ -53,7 +56,6 @@ void ingest_close(struct ingest *ingest);
  * One transaction, as `POST /analytics` takes it. 0 and *ret_txn (borrowing from `body`
  * and the ingest until its next call); else ERR_INVALID and *fault: for text that is no
  * JSON object loc is empty and the type json_invalid or dict_type (too_long: over max_body).
- * `body` needs no padding behind it: the ingest copies it.
  */
 MUST_CHECK int ingest_one(struct ingest *ingest, struct slice body, int64_t received_us,
                           struct txn *ret_txn, struct ingest_fault *fault);

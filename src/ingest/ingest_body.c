@@ -1,5 +1,5 @@
 /*
- * The body comes into one buffer, as it is or decompressed on the way.
+ * A body is read where it arrived; one that is compressed comes into a buffer first.
  *
  * Decompression stops at the first byte over max_body, and the buffer grows by doubling up
  * to there and never beyond, so a small body that claims to be a huge one costs no more than
@@ -43,15 +43,6 @@ static size_t make_room(struct ingest *ingest)
 static int too_large(const struct ingest *ingest, struct err *err)
 {
     return err_set(err, ERR_TOO_LARGE, "the body is larger than %zu bytes", ingest->max_body);
-}
-
-static int copy(struct ingest *ingest, struct slice body, struct err *err)
-{
-    if (body.len > ingest->max_body)
-        return too_large(ingest, err);
-    buf_reserve(&ingest->body, body.len + JSON_PADDING);
-    buf_append_slice(&ingest->body, body);
-    return 0;
 }
 
 static int inflate_members(struct ingest *ingest, z_stream *stream, struct err *err)
@@ -134,15 +125,19 @@ static int load_zstd(struct ingest *ingest, struct slice body, struct err *err)
 }
 
 int ingest_load(struct ingest *ingest, struct slice body, enum ingest_encoding encoding,
-                struct err *err)
+                struct slice *ret_text, struct err *err)
 {
-    ingest->body.len = 0;
-    switch (encoding) {
-    case INGEST_GZIP:
-        return load_gzip(ingest, body, err);
-    case INGEST_ZSTD:
-        return load_zstd(ingest, body, err);
-    default:
-        return copy(ingest, body, err);
+    int rc;
+
+    if (encoding == INGEST_IDENTITY) {
+        if (body.len > ingest->max_body)
+            return too_large(ingest, err);
+        *ret_text = body;
+        return 0;
     }
+    ingest->body.len = 0;
+    rc = encoding == INGEST_GZIP ? load_gzip(ingest, body, err) : load_zstd(ingest, body, err);
+    if (rc == 0)
+        *ret_text = buf_slice(&ingest->body);
+    return rc;
 }

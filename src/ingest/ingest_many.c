@@ -9,6 +9,7 @@
 
 struct walk {
     struct ingest *ingest;
+    struct slice text;
     int64_t received_us;
     const struct ingest_sink *sink;
     uint32_t count;
@@ -54,10 +55,9 @@ static int walk_array(struct walk *walk)
 
 static int walk_object_or_array(struct walk *walk, bool *ret_single)
 {
-    struct slice text = buf_slice(&walk->ingest->body);
     const struct json_node *tape;
     bool is_array;
-    int rc = json_array_begin(walk->ingest->parser, text, &is_array, walk->err);
+    int rc = json_array_begin(walk->ingest->parser, walk->text, &is_array, walk->err);
 
     if (rc < 0)
         return rc;
@@ -65,7 +65,7 @@ static int walk_object_or_array(struct walk *walk, bool *ret_single)
         *ret_single = false;
         return walk_array(walk);
     }
-    rc = json_parse(walk->ingest->parser, text, &tape, walk->err);
+    rc = json_parse(walk->ingest->parser, walk->text, &tape, walk->err);
     if (rc < 0)
         return rc;
     if (tape[0].type != JSON_OBJECT)
@@ -101,7 +101,7 @@ static int give_line(struct walk *walk, struct slice line)
 
 static int walk_lines(struct walk *walk)
 {
-    struct slice rest = buf_slice(&walk->ingest->body);
+    struct slice rest = walk->text;
 
     while (rest.len > 0) {
         const char *newline = memchr(rest.at, '\n', rest.len);
@@ -124,7 +124,7 @@ int ingest_many(struct ingest *ingest, struct slice body, enum ingest_encoding e
                 bool *ret_single, struct err *err)
 {
     struct walk walk = {.ingest = ingest, .received_us = received_us, .sink = sink, .err = err};
-    int rc = ingest_load(ingest, body, encoding, err);
+    int rc = ingest_load(ingest, body, encoding, &walk.text, err);
 
     if (rc == 0 && shape == INGEST_NDJSON) {
         *ret_single = false;

@@ -1,8 +1,8 @@
 /*
  * One transaction, and the life of an ingest.
  *
- * A transaction borrows from the body's copy until the next call, so the memory of a large
- * one is given back when the next one comes.
+ * A transaction borrows from what the parser made of its body until the next call, so the memory
+ * that a large one took is given back when the next one comes.
  */
 #include "ingest/ingest_priv.h"
 
@@ -31,9 +31,8 @@ void ingest_close(struct ingest *ingest)
 
 void ingest_shrink(struct ingest *ingest)
 {
-    if (ingest->body.cap <= INGEST_KEEP)
-        return;
-    buf_free(&ingest->body);
+    if (ingest->body.cap > INGEST_KEEP)
+        buf_free(&ingest->body);
     json_parser_shrink(ingest->parser, INGEST_KEEP);
 }
 
@@ -41,12 +40,13 @@ int ingest_one(struct ingest *ingest, struct slice body, int64_t received_us, st
                struct ingest_fault *fault)
 {
     const struct json_node *tape;
+    struct slice text;
     struct err err;
 
     ingest_shrink(ingest);
-    if (ingest_load(ingest, body, INGEST_IDENTITY, &err) < 0)
+    if (ingest_load(ingest, body, INGEST_IDENTITY, &text, &err) < 0)
         return ingest_fault_whole(fault, "too_long", err.text);
-    if (json_parse(ingest->parser, buf_slice(&ingest->body), &tape, &err) < 0)
+    if (json_parse(ingest->parser, text, &tape, &err) < 0)
         return ingest_fault_whole(fault, "json_invalid", err.text);
     return ingest_check(ingest, tape, received_us, ret_txn, fault);
 }

@@ -16,7 +16,7 @@ struct ingest {
     const struct txn_products *products;
     size_t max_body;
     struct json_parser *parser;
-    struct buf body; /* the body, decompressed, with JSON_PADDING behind it */
+    struct buf body; /* one that was compressed, with JSON_PADDING behind it */
     struct txn_datapoint datapoints[TXN_MAX_DATAPOINTS];
 };
 
@@ -40,9 +40,9 @@ int ingest_fault_member(struct ingest_fault *fault, const char *member, const ch
 int ingest_fault_datapoint(struct ingest_fault *fault, uint32_t index, const char *member,
                            const char *type, const char *message);
 
-/* Puts the body as it came, or decompressed, into ingest->body (ingest_body.c). ERR_CORRUPT
- * and ERR_TOO_LARGE as for ingest_many(). */
+/* The text of a body: as it came, or decompressed into ingest->body (ingest_body.c). ERR_CORRUPT,
+ * ERR_TOO_LARGE and ERR_FULL as for ingest_many(). */
 MUST_CHECK int ingest_load(struct ingest *ingest, struct slice body, enum ingest_encoding encoding,
-                           struct err *err);
+                           struct slice *ret_text, struct err *err);
 
 #endif

@@ -105,6 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct txn_products *products;
     static struct ingest *ingest;
     struct slice body;
+    char *copy;
 
     if (ingest == NULL) {
         require(txn_products_open(NULL, &products, NULL) == 0);
@@ -112,7 +113,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (size == 0)
         return 0;
-    body = (struct slice){(const char *)data + 1, size - 1};
+    copy = mem_alloc(size - 1 + JSON_PADDING);
+    memcpy(copy, data + 1, size - 1);
+    memset(copy + size - 1, data[size - 1], JSON_PADDING);
+    body = (struct slice){copy, size - 1};
     switch (data[0]) {
     case 'l':
         try_many(ingest, body, INGEST_IDENTITY, INGEST_NDJSON);
@@ -129,5 +133,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     default:
         try_one(ingest, body);
     }
+    free(copy);
     return 0;
 }

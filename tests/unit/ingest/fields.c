@@ -5,7 +5,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/mem.h"
+#include "support/padded.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,6 +21,7 @@ static struct txn_products *products;
 static struct ingest *ingest;
 static struct txn txn;
 static struct ingest_fault fault;
+static struct slice taken; /* the body that `txn` borrows from */
 
 static int open_ingest(void **state)
 {
@@ -33,6 +34,7 @@ static int open_ingest(void **state)
 static int close_ingest(void **state)
 {
     (void)state;
+    free((char *)taken.at);
     ingest_close(ingest);
     txn_products_close(products);
     return 0;
@@ -40,15 +42,15 @@ static int close_ingest(void **state)
 
 static int take(struct slice body)
 {
-    char *exact = mem_alloc(body.len); /* so that a sanitizer sees a read behind the end */
     int rc;
 
+    free((char *)taken.at);
+    taken = padded(body, '"');
     memset(&txn, 0, sizeof txn);
     memset(&fault, 0, sizeof fault);
+    rc = ingest_one(ingest, taken, RECEIVED, &txn, &fault);
     if (body.len > 0)
-        memcpy(exact, body.at, body.len);
-    rc = ingest_one(ingest, (struct slice){exact, body.len}, RECEIVED, &txn, &fault);
-    free(exact);
+        assert_memory_equal(taken.at, body.at, body.len); /* nothing writes into it */
     return rc;
 }
 
@@ -558,7 +560,7 @@ static void text_that_is_no_object_is_refused_as_a_whole(void **state)
 static void a_body_over_the_limit_is_refused(void **state)
 {
     struct ingest *small = ingest_open(products, 100);
-    char body[101];
+    char body[101 + JSON_PADDING];
     (void)state;
 
     memset(body, ' ', sizeof body);

@@ -5,6 +5,7 @@
 #include "json/json.h"
 
 #include "base/mem.h"
+#include "support/padded.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -28,17 +29,6 @@ static int close_parser(void **state)
     (void)state;
     json_parser_close(parser);
     return 0;
-}
-
-/* A copy with exactly the padding that is promised, filled with what could mislead. */
-static struct slice padded(struct slice text, char filling)
-{
-    char *copy = mem_alloc(text.len + JSON_PADDING);
-
-    if (text.len > 0)
-        memcpy(copy, text.at, text.len);
-    memset(copy + text.len, filling, JSON_PADDING);
-    return (struct slice){copy, text.len};
 }
 
 /* Parses and writes the tape back as JSON without white space; text escaped our way. */
