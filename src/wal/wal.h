@@ -99,7 +99,7 @@ struct wal_batch;
 struct wal_ticket {
     struct wal_ticket *next;
     struct wal_batch *batch;
-    uint32_t first; /* offset of its first record in the batch */
+    uint32_t first; /* of its records, by their number in the batch */
     uint32_t records;
     /* Called on the producer's thread when the records are durable (status 0) or are not
      * (ERR_FULL, ERR_IO, ERR_CLOSED; err has the words). */

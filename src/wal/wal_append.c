@@ -53,8 +53,10 @@ void wal_producer_close(struct wal_producer *producer)
     /* The last batch is home, but the committer may still be waking the mailbox's reader. */
     while (atomic_load_explicit(&producer->ringing, memory_order_acquire) != 0)
         sched_yield();
-    for (int i = 0; i < BATCHES; i++)
+    for (int i = 0; i < BATCHES; i++) {
         buf_free(&producer->batches[i].data);
+        buf_free(&producer->batches[i].positions);
+    }
     free(producer);
 }
 
@@ -86,23 +88,20 @@ void wal_append(struct wal_producer *producer, size_t len)
     assert(data->cap - data->len >= RECORD_HEADER + len);
     memcpy(data->data + data->len + 4, &length, sizeof length);
     data->len += RECORD_HEADER + len;
+    producer->open->records++;
 }
 
 void wal_await(struct wal_producer *producer, struct wal_ticket *ticket)
 {
     struct wal_batch *batch = producer->open;
-    size_t at = batch->unclaimed;
 
-    assert(at < batch->data.len);
+    assert(batch->claimed < batch->records);
     ticket->next = NULL;
     ticket->batch = batch;
-    ticket->first = (uint32_t)at;
-    ticket->records = 0;
-    while (at < batch->data.len) {
-        at += RECORD_HEADER + (get_u32(batch->data.data + at + 4) & RECORD_LENGTH);
-        ticket->records++;
-    }
-    batch->unclaimed = at;
+    ticket->first = batch->claimed;
+    ticket->records = batch->records - batch->claimed;
+    batch->unclaimed = batch->data.len;
+    batch->claimed = batch->records;
     batch->ticket_count++;
     if (batch->last_ticket != NULL)
         batch->last_ticket->next = ticket;
@@ -114,6 +113,7 @@ void wal_await(struct wal_producer *producer, struct wal_ticket *ticket)
 void wal_forget(struct wal_producer *producer)
 {
     producer->open->data.len = producer->open->unclaimed;
+    producer->open->records = producer->open->claimed;
 }
 
 void wal_flush(struct wal_producer *producer)
@@ -162,7 +162,10 @@ static void batch_home(struct mail *mail)
     batch->last_ticket = NULL;
     batch->ticket_count = 0;
     batch->unclaimed = 0;
+    batch->claimed = 0;
+    batch->records = 0;
     buf_reset(&batch->data, KEEP);
+    buf_reset(&batch->positions, KEEP);
     batch->next = producer->free;
     producer->free = batch;
     if (producer->flush_wanted && producer->open->unclaimed == producer->open->data.len)
@@ -171,8 +174,7 @@ static void batch_home(struct mail *mail)
 
 uint64_t wal_ticket_position(const struct wal_ticket *ticket, uint32_t *iterator)
 {
-    const char *record = ticket->batch->data.data + ticket->first + *iterator;
+    const uint64_t *positions = (const void *)ticket->batch->positions.data;
 
-    *iterator += RECORD_HEADER + (get_u32(record + 4) & RECORD_LENGTH);
-    return get_u64(record + 8);
+    return positions[ticket->first + (*iterator)++];
 }

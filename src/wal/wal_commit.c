@@ -98,18 +98,13 @@ static void add_vector(struct wal *wal, struct round *round, char *bytes, size_t
 }
 
 static int add_record(struct wal *wal, struct round *round, char *record, size_t whole,
-                      struct err *err)
+                      uint64_t *ret_position, struct err *err)
 {
     const struct wal_hooks *hooks = &wal->options.hooks;
     struct slice payload = {record + RECORD_HEADER, whole - RECORD_HEADER};
-    uint64_t original;
     int code;
 
-    if (hooks->admit != NULL && !hooks->admit(hooks->arg, payload, round->position, &original)) {
-        uint32_t length = (uint32_t)payload.len | RECORD_SKIP;
-
-        memcpy(record + 4, &length, sizeof length);
-        memcpy(record + 8, &original, sizeof original);
+    if (hooks->admit != NULL && !hooks->admit(hooks->arg, payload, round->position, ret_position)) {
         round->duplicates++;
         return 0;
     }
@@ -119,6 +114,7 @@ static int add_record(struct wal *wal, struct round *round, char *record, size_t
     record_seal(record, wal->current.salt, round->position, round->first);
     round->first = false;
     add_vector(wal, round, record, whole);
+    *ret_position = round->position;
     round->position += whole;
     round->records++;
     return 0;
@@ -130,11 +126,14 @@ static int write_round(struct wal *wal, struct wal_batch *batches, struct round 
     int code;
 
     for (struct wal_batch *batch = batches; batch != NULL; batch = batch->next) {
+        size_t bytes = batch->records * sizeof(uint64_t);
+        uint64_t *position = (void *)buf_reserve(&batch->positions, bytes);
+
         for (size_t at = 0; at < batch->data.len;) {
             char *record = batch->data.data + at;
-            size_t whole = RECORD_HEADER + (get_u32(record + 4) & RECORD_LENGTH);
+            size_t whole = RECORD_HEADER + get_u32(record + 4);
 
-            if ((code = add_record(wal, round, record, whole, err)) != 0)
+            if ((code = add_record(wal, round, record, whole, position++, err)) != 0)
                 return code;
             at += whole;
         }

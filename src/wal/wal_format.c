@@ -74,7 +74,7 @@ static uint32_t record_crc(const char *record, uint32_t salt, size_t payload)
 
 void record_seal(char *record, uint32_t salt, uint64_t position, bool first)
 {
-    uint32_t length = get_u32(record + 4) & RECORD_LENGTH;
+    uint32_t length = get_u32(record + 4);
 
     put_u32(record + 4, first ? length | RECORD_FIRST : length);
     put_u64(record + 8, position);

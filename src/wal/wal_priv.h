@@ -26,10 +26,8 @@ enum {
 
 #define WAKE_NEVER UINT_MAX
 
-/* Bits of a record's length field. */
+/* A bit of a record's length field. */
 #define RECORD_FIRST 0x80000000u /* all before it was durable when it was written */
-#define RECORD_SKIP 0x40000000u  /* in memory only: a repeat, not written */
-#define RECORD_LENGTH 0x3fffffffu
 
 /* One segment file and the stretch of positions that it holds. */
 struct wal_segment {
@@ -118,9 +116,12 @@ struct wal_batch {
     struct wal_batch *next; /* hand-in list */
     struct wal_producer *producer;
     struct buf data; /* records, each with room for its header */
+    uint32_t records;
+    struct buf positions; /* of them, uint64_t each: the committer's answer */
     struct wal_ticket *tickets, *last_ticket;
     unsigned ticket_count;
-    size_t unclaimed; /* offset of the records that have no ticket yet */
+    size_t unclaimed; /* offset of the records that have no ticket yet, */
+    uint32_t claimed; /* and how many are before them */
     int status;
     struct err err;
 };
