@@ -119,7 +119,8 @@ MUST_CHECK int wal_reserve(struct wal_producer *producer, size_t max_len, char *
                            struct err *err);
 void wal_append(struct wal_producer *producer, size_t len);
 
-/* Records appended since the last ticket become the ticket's (one at least) ... */
+/* Records appended since the last ticket become the ticket's (one at least); a batch that has
+ * become large goes at once, as by wal_flush() ... */
 void wal_await(struct wal_producer *producer, struct wal_ticket *ticket);
 /* ... or are forgotten. */
 void wal_forget(struct wal_producer *producer);

@@ -1,6 +1,7 @@
 /*
  * The producer's side: records gather in an open batch, tickets name who waits for them,
- * and one hand-in a turn of the loop gives all of it to the committer.
+ * and one hand-in a turn of the loop gives all of it to the committer. A batch that is large
+ * already does not wait for the turn's end: the disk works while the loop reads on.
  *
  * The committer takes whatever has been handed in when it begins a round; what comes while
  * it writes and syncs waits for the next: that is the group in group commit.
@@ -17,7 +18,10 @@
 #include <sched.h>
 #include <stdlib.h>
 
-enum { KEEP = 1024 * 1024 }; /* memory that an empty batch may keep */
+enum {
+    LARGE = 128 * 1024, /* bytes that make a round of their own worth while */
+    KEEP = 1024 * 1024  /* memory that an empty batch may keep */
+};
 
 static void batch_home(struct mail *mail);
 
@@ -108,6 +112,8 @@ void wal_await(struct wal_producer *producer, struct wal_ticket *ticket)
     else
         batch->tickets = ticket;
     batch->last_ticket = ticket;
+    if (batch->data.len >= LARGE)
+        wal_flush(producer);
 }
 
 void wal_forget(struct wal_producer *producer)

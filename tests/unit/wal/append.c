@@ -105,6 +105,28 @@ static void a_ticket_is_called_once_with_its_positions(void **state)
     harness_end(&harness);
 }
 
+static void a_large_batch_does_not_wait_for_the_end_of_the_turn(void **state)
+{
+    enum { LARGE = 128 * 1024 };
+    static char bytes[LARGE];
+    struct harness harness;
+    struct told told[2] = {0};
+    (void)state;
+
+    harness_begin(&harness, 5);
+    harness.options.segment_bytes = 2 * LARGE;
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    assert_int_equal(harness_append(&harness, &told[0], bytes, LARGE), 0);
+    harness_hear(&harness, &told[0]);
+    assert_int_equal(told[0].status, 0);
+    assert_int_equal(harness_append(&harness, &told[1], "small", 5), 0);
+    assert_false(wal_producer_idle(harness.producer));
+    assert_int_equal(wal_stats(harness.wal).rounds, 1);
+    wal_flush(harness.producer);
+    harness_hear(&harness, &told[1]);
+    harness_end(&harness);
+}
+
 static void forgotten_records_are_not_written(void **state)
 {
     struct harness harness;
@@ -320,6 +342,7 @@ int main(void)
         cmocka_unit_test(records_come_back_as_they_went_in),
         cmocka_unit_test(positions_grow_over_segments_and_restarts),
         cmocka_unit_test(a_ticket_is_called_once_with_its_positions),
+        cmocka_unit_test(a_large_batch_does_not_wait_for_the_end_of_the_turn),
         cmocka_unit_test(forgotten_records_are_not_written),
         cmocka_unit_test(a_producer_refuses_at_its_bound_until_a_batch_is_home),
         cmocka_unit_test(a_record_that_fits_no_segment_is_too_large),
