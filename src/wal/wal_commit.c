@@ -18,7 +18,7 @@
 #include <assert.h>
 #include <time.h>
 
-enum { HEAL_EVERY_MS = 100, GATHER_AT_MOST_US = 10000 };
+enum { HEAL_EVERY_MS = 100, GATHER_AT_MOST_US = 10000, TRY_EVERY = 16 };
 
 /* What a round has done so far. */
 struct round {
@@ -270,16 +270,30 @@ static bool sleep_for(struct wal *wal, unsigned tickets, int64_t until_us)
  * them has the others wait for two syncs, their own and that one, and costs as much as a
  * round for all. So it waits for as many as that were, but no longer than half of what a
  * round takes, and never for long: a disk that stood still must not be felt afterwards.
+ *
+ * Where requests come by themselves, or their clients take longer, waiting is for nothing: when
+ * most of those waited for do not come, only one round in TRY_EVERY tries it.
  */
 static void gather(struct wal *wal)
 {
     int64_t half_us = wal->round_us / 2;
     int64_t until_us =
         wal->round_ended_us + (half_us < GATHER_AT_MOST_US ? half_us : GATHER_AT_MOST_US);
+    unsigned missing = wal->answered_tickets - wal->handed_in_tickets;
+    unsigned absent;
 
+    if (wal->handed_in_tickets >= wal->answered_tickets || clock_mono_us() >= until_us)
+        return;
+    if (wal->waited_in_vain > 512 && ++wal->not_waited < TRY_EVERY)
+        return;
+    wal->not_waited = 0;
     while (wal->handed_in_tickets < wal->answered_tickets && !wal->stopping &&
            sleep_for(wal, wal->answered_tickets, until_us))
         ;
+    absent = wal->handed_in_tickets < wal->answered_tickets
+                 ? wal->answered_tickets - wal->handed_in_tickets
+                 : 0;
+    wal->waited_in_vain = (wal->waited_in_vain * 7 + absent * 1024 / missing) / 8;
 }
 
 /* Waits for batches, for the time to try to heal, or for the end. */

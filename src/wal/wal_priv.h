@@ -185,6 +185,8 @@ struct wal {
     int64_t round_ended_us;    /* the last one */
     int64_t round_us;          /* how long rounds take, on average */
     unsigned answered_tickets; /* by the last one */
+    unsigned waited_in_vain;   /* of those that rounds waited for, in 1024, on average */
+    unsigned not_waited;       /* rounds that could have, since one did */
 
     atomic_uint_fast64_t durable;
     atomic_uint_fast64_t records;
