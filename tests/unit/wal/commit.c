@@ -48,6 +48,24 @@ static void what_waits_becomes_durable_by_one_sync(void **state)
     harness_end(&harness);
 }
 
+/* A round of two that takes as long as `held` (NULL: no longer than it must). */
+static void store_two(struct harness *harness, const struct timespec *held)
+{
+    struct told told[2] = {0};
+
+    fault_disk_hold(harness->faults, FAULT_SYNC, NULL, held != NULL);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(harness_append(harness, &told[i], "first", 5), 0);
+    wal_flush(harness->producer);
+    if (held != NULL) {
+        fault_disk_await_held(harness->faults, FAULT_SYNC);
+        nanosleep(held, NULL);
+        fault_disk_hold(harness->faults, FAULT_SYNC, NULL, false);
+    }
+    for (int i = 0; i < 2; i++)
+        harness_hear(harness, &told[i]);
+}
+
 /* Both come back one after the other; true if one round was enough for them. */
 static bool come_back(struct harness *harness)
 {
@@ -74,25 +92,40 @@ static void a_round_waits_for_those_whom_the_last_one_answered(void **state)
     (void)state;
 
     for (int tries = 0; tries < 10 && !together; tries++) {
-        struct told told[2] = {0};
-
         harness_begin(&harness, 1);
         assert_int_equal(harness_open(&harness, NULL), 0);
-        /* A round waits for half of what rounds take. */
-        fault_disk_hold(harness.faults, FAULT_SYNC, NULL, true);
-        for (int i = 0; i < 2; i++)
-            assert_int_equal(harness_append(&harness, &told[i], "first", 5), 0);
-        wal_flush(harness.producer);
-        fault_disk_await_held(harness.faults, FAULT_SYNC);
-        nanosleep(&long_sync, NULL);
-        fault_disk_hold(harness.faults, FAULT_SYNC, NULL, false);
-        for (int i = 0; i < 2; i++)
-            harness_hear(&harness, &told[i]);
+        store_two(&harness, &long_sync); /* a round waits for half of what rounds take */
         together = come_back(&harness);
         harness_store(&harness, "one alone is not kept waiting for ever", 38);
         harness_end(&harness);
     }
     assert_true(together);
+}
+
+static void those_who_stayed_away_are_not_waited_for(void **state)
+{
+    const struct timespec long_sync = {.tv_nsec = 500000000};
+    struct harness harness;
+    int apart = 0;
+    (void)state;
+
+    for (int tries = 0; tries < 10 && apart < 3; tries++) {
+        harness_begin(&harness, 1);
+        assert_int_equal(harness_open(&harness, NULL), 0);
+        store_two(&harness, &long_sync);
+        for (int i = 0; i < 8; i++) {
+            store_two(&harness, NULL);
+            harness_store(&harness, "the other one stays away", 24);
+        }
+        /* Not by chance, because the machine stood still meanwhile: three times in a row. */
+        for (apart = 0; apart < 3; apart++) {
+            store_two(&harness, apart == 0 ? &long_sync : NULL);
+            if (come_back(&harness))
+                break;
+        }
+        harness_end(&harness);
+    }
+    assert_int_equal(apart, 3);
 }
 
 /* A round of `count` records of `len` bytes. */
@@ -375,6 +408,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_waits_becomes_durable_by_one_sync),
         cmocka_unit_test(a_round_waits_for_those_whom_the_last_one_answered),
+        cmocka_unit_test(those_who_stayed_away_are_not_waited_for),
         cmocka_unit_test(a_round_rolls_over_as_many_segments_as_it_needs),
         cmocka_unit_test(readers_see_nothing_of_a_round_that_may_yet_fail),
         cmocka_unit_test(repeats_see_the_position_of_the_original),
