@@ -5,6 +5,7 @@
 #include "ingest/ingest.h"
 
 #include "base/mem.h"
+#include "json/json.h"
 
 #include <stdlib.h>
 
