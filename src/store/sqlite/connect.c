@@ -17,11 +17,15 @@
 #include <unistd.h>
 
 enum {
-    CHECKPOINT_PAGES = 4096,               /* 16 MiB of 4 KiB pages */
+    CHECKPOINT_PAGES = 1024,               /* 16 MiB of 16 KiB pages */
     CROWDED_PAGES = 16 * CHECKPOINT_PAGES, /* 256 MiB */
     PROGRESS_STEPS = 4096,                 /* of SQLite's machine: some 100 us */
     BUSY_WAIT_MS = 5,                      /* between two looks at a lock */
 };
+
+/* Of a new file; one that is there keeps its own. In WAL mode a page is written twice and read
+ * once, each time by a call of its own. */
+#define PAGE_SIZE "PRAGMA page_size = 16384"
 
 #define SETTINGS                                                                                   \
     "PRAGMA synchronous = FULL;"                                                                   \
@@ -137,7 +141,9 @@ static int open_file(struct store_sqlite *sqlite, struct err *err)
         return store_sqlite_refusal(sqlite, result, sqlite->path, err);
     sqlite3_busy_handler(sqlite->database, on_busy, sqlite);
     sqlite3_progress_handler(sqlite->database, PROGRESS_STEPS, on_progress, sqlite);
-    error = switch_to_wal(sqlite, err);
+    error = store_sqlite_exec(sqlite, PAGE_SIZE, err);
+    if (error == 0)
+        error = switch_to_wal(sqlite, err);
     if (error == 0)
         error = store_sqlite_exec(sqlite, SETTINGS, err);
     sqlite3_wal_hook(sqlite->database, on_commit, NULL);

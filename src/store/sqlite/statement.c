@@ -6,9 +6,11 @@
 
 #include <assert.h>
 
-/* In the order of struct store_sqlite_rows. */
+/* In the order of struct store_sqlite_rows. A refusal rolls back all of the database transaction,
+ * as whoever inserts does then anyway; to be able to undo the statement alone, SQLite would copy
+ * every page that it touches. */
 #define INSERT                                                                                     \
-    "INSERT INTO event"                                                                            \
+    "INSERT OR ROLLBACK INTO event"                                                                \
     " (transaction_id, product, pennkey, timestamp, received_at, datapoint, value) VALUES "
 #define ROW "(?,?,?,?,?,?,?)"
 #define ROWS_4 ROW "," ROW "," ROW "," ROW

@@ -93,21 +93,24 @@ static struct store_batch *batch_of(const struct store *store, uint64_t transact
     return batch;
 }
 
-static int64_t count_events(void)
+static int64_t ask(const char *sql)
 {
     sqlite3 *database;
     sqlite3_stmt *statement;
-    int64_t count;
+    int64_t answer;
 
     assert_int_equal(sqlite3_open(path, &database), SQLITE_OK);
-    assert_int_equal(
-        sqlite3_prepare_v2(database, "SELECT count(*) FROM event", -1, &statement, NULL),
-        SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(database, sql, -1, &statement, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
-    count = sqlite3_column_int64(statement, 0);
+    answer = sqlite3_column_int64(statement, 0);
     sqlite3_finalize(statement);
     sqlite3_close(database);
-    return count;
+    return answer;
+}
+
+static int64_t count_events(void)
+{
+    return ask("SELECT count(*) FROM event");
 }
 
 static void a_url_without_a_file_is_invalid(void **state)
@@ -189,6 +192,35 @@ static void a_file_that_is_no_database_is_unavailable(void **state)
     store_close(store);
 }
 
+static void a_new_file_has_pages_of_16_kib_and_an_older_one_keeps_its_own(void **state)
+{
+    static const int64_t sizes[] = {16384, 4096};
+    sqlite3 *database;
+
+    (void)state;
+    for (int older = 0; older < 2; older++) {
+        struct store *store = open_url(url);
+        struct store_batch *batch = batch_of(store, 100);
+
+        if (older) {
+            assert_int_equal(sqlite3_open(path, &database), SQLITE_OK);
+            assert_int_equal(sqlite3_exec(database,
+                                          "PRAGMA page_size = 4096; PRAGMA journal_mode = WAL;"
+                                          "CREATE TABLE other (id integer)",
+                                          NULL, NULL, NULL),
+                             SQLITE_OK);
+            sqlite3_close(database);
+        }
+        make_ready(store);
+        assert_ok(store_write(store, batch, 0, 100, NODE, 0, 1, &err));
+        store_batch_close(batch);
+        store_close(store);
+        assert_true(ask("PRAGMA page_size") == sizes[older]);
+        assert_true(count_events() == 100);
+        remove_files();
+    }
+}
+
 static void a_full_disk_is_unavailable_and_leaves_nothing(void **state)
 {
     struct store *store = open_url(url);
@@ -267,6 +299,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_file_is_for_its_owner_only, make, drop),
         cmocka_unit_test_setup_teardown(a_removed_file_is_noticed, make, drop),
         cmocka_unit_test_setup_teardown(a_file_that_is_no_database_is_unavailable, make, drop),
+        cmocka_unit_test_setup_teardown(
+            a_new_file_has_pages_of_16_kib_and_an_older_one_keeps_its_own, make, drop),
         cmocka_unit_test_setup_teardown(a_full_disk_is_unavailable_and_leaves_nothing, make, drop),
         cmocka_unit_test_setup_teardown(the_wal_does_not_grow_with_what_was_written, make, drop),
         cmocka_unit_test_setup_teardown(a_reader_sees_the_last_commit_while_somebody_writes, make,
