@@ -18,10 +18,11 @@ SETTINGS = {
 }
 
 
-def start(settings):
-    """A server that runs until the measurement ends."""
+def start(settings, parent=None):
+    """A server that runs until the measurement ends, with its files in a folder of its own in
+    `parent`."""
     postgres.SETTINGS.update(SETTINGS)
-    server = postgres.Postgres()
+    server = postgres.Postgres(parent)
     settings.stack.callback(server.remove)
     return server
 

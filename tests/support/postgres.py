@@ -45,10 +45,11 @@ def _programs():
 
 
 class Postgres:
-    def __init__(self):
+    def __init__(self, parent=None):
+        """`parent`: the folder that its own is made in, else that of temporary files."""
         self.programs = _programs()
         # Not below pytest's folders: those are closed to the user that the server runs as.
-        self.folder = Path(tempfile.mkdtemp(prefix="labs-postgres-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="labs-postgres-", dir=parent))
         self.port = ports.take()
         self.process = None
         self.databases = []
