@@ -11,4 +11,9 @@ void thread_name(const char *name);
  * when they are idle it runs as fast as any. Cannot be taken back. */
 void thread_background(void);
 
+/* Lets the calling thread run soon after it wakes, also while others use the processors, but not
+ * for longer in all: for one that sleeps after little work that many wait for. Kernels before 6.12
+ * take no notice. */
+void thread_prompt(void);
+
 #endif

@@ -4,6 +4,7 @@
 #include "wal/wal_priv.h"
 
 #include "base/mem.h"
+#include "base/thread.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -57,9 +58,16 @@ int folder_make(struct wal *wal, const char *dir, struct err *err)
     return code;
 }
 
+/* All that is acknowledged waits for it, and it sleeps in the disk's syncs. */
+static void *run_committer(void *wal)
+{
+    thread_prompt();
+    return committer_run(wal);
+}
+
 static int start_threads(struct wal *wal, struct err *err)
 {
-    int code = pthread_create(&wal->committer, NULL, committer_run, wal);
+    int code = pthread_create(&wal->committer, NULL, run_committer, wal);
 
     if (code != 0)
         return err_system(err, code, "start the committer");
