@@ -4,8 +4,8 @@
  * that they would fill). A nice value alone lets it finish its slice first.
  *
  * A thread that asks for shorter slices than others, as any may, takes the place of one that runs
- * when it wakes, for as long as it has not had its share: since 6.12 by the field of SCHED_OTHER that
- * older kernels ignore.
+ * when it wakes, for as long as it has not had its share: since 6.12 by the field of SCHED_OTHER
+ * that older kernels ignore.
  */
 #include "base/thread.h"
 
