@@ -130,6 +130,30 @@ static void instants_survive_at_their_bounds(void **state)
                                         .datapoints = &datapoint});
 }
 
+/* Between arrival and timestamp; with more than 8 bytes behind it and with fewer. */
+static void distances_of_every_length_survive(void **state)
+{
+    struct txn_datapoint datapoint = {SLICE("k"), SLICE("v")};
+    struct txn txn = {.count = 1, .datapoints = &datapoint};
+    (void)state;
+
+    for (int bits = 1; bits < 58; bits++) {
+        for (int64_t by = -1; by <= 1; by++) {
+            int64_t distance = (INT64_C(1) << bits) + by;
+            bool later = distance < CLOCK_MAX_US;
+
+            for (int sign = later ? -1 : 1; sign <= 1; sign += 2) {
+                txn.received_us = sign > 0 ? distance : 0;
+                txn.timestamp_us = sign > 0 ? 0 : distance;
+                txn.pennkey = (struct slice){0};
+                assert_round_trip(&txn);
+                txn.pennkey = SLICE("somebody");
+                assert_round_trip(&txn);
+            }
+        }
+    }
+}
+
 static void the_largest_transaction_fits_its_bound(void **state)
 {
     char *key = mem_alloc(TXN_MAX_KEY);
@@ -370,6 +394,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_field_survives_the_round_trip),
         cmocka_unit_test(instants_survive_at_their_bounds),
+        cmocka_unit_test(distances_of_every_length_survive),
         cmocka_unit_test(the_largest_transaction_fits_its_bound),
         cmocka_unit_test(the_bytes_are_those_of_the_drawing),
         cmocka_unit_test(a_shortened_transaction_is_corrupt),
