@@ -56,6 +56,14 @@ void queue_recovered(void *arg, uint64_t position, struct slice record)
     ids_settle(queue->ids, true);
 }
 
+void queue_recovery_ended(void *arg)
+{
+    struct queue *queue = arg;
+
+    if (queue->ids != NULL)
+        ids_loaded(queue->ids);
+}
+
 void queue_retiring(void *arg, uint64_t position, struct slice record)
 {
     struct queue *queue = arg;

@@ -7,6 +7,9 @@
  * itself. Time is the ids' own (see struct id_clock): it is made of the times at which
  * transactions were received, so that a restart that reads them again comes to the same.
  *
+ * At open entries are only lined up in the ring, and indexed when the last one is there: those that
+ * newer ones push out by then need no place.
+ *
  * The index is open addressing with linear probing at a load of at most one half; deleting
  * moves the entries behind a hole up, so that it never silts up.
  */
@@ -15,6 +18,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -31,6 +35,7 @@ struct ids {
     uint64_t settled; /* head at the last settle */
     uint32_t *index;  /* ring slot + 1; 0: empty */
     uint64_t mask;
+    bool loading; /* what is in the ring is not in the index yet */
     uint32_t window_s;
     struct id_clock clock;
     atomic_uint_fast64_t count;
@@ -125,6 +130,12 @@ static void unindex(struct ids *ids, const struct id_entry *entry)
     ids->index[hole] = 0;
 }
 
+/* In place of an earlier entry of the same id, if there is one (ids_load()). */
+static void enter(struct ids *ids, uint64_t number)
+{
+    ids->index[find_slot(ids, entry_at(ids, number))] = (uint32_t)(number % ids->capacity) + 1;
+}
+
 /* Unless a later entry of the same id has taken its place (ids_load()). */
 static void forget(struct ids *ids, uint64_t number)
 {
@@ -136,7 +147,8 @@ static void forget(struct ids *ids, uint64_t number)
 
 static void drop_oldest(struct ids *ids)
 {
-    forget(ids, ids->tail);
+    if (!ids->loading)
+        forget(ids, ids->tail);
     ids->tail++;
 }
 
@@ -151,7 +163,8 @@ static void push(struct ids *ids, const struct id_entry *entry)
     if (ids->head - ids->tail == ids->capacity)
         drop_oldest(ids);
     *entry_at(ids, ids->head) = *entry;
-    ids->index[find_slot(ids, entry)] = (uint32_t)(ids->head % ids->capacity) + 1;
+    if (!ids->loading)
+        enter(ids, ids->head);
     ids->head++;
 }
 
@@ -167,6 +180,7 @@ bool ids_admit(struct ids *ids, const struct id_entry *entry, uint64_t *ret_orig
 {
     uint64_t slot = find_slot(ids, entry);
 
+    assert(!ids->loading);
     if (ids->index[slot] != 0) {
         *ret_original = ids->ring[ids->index[slot] - 1].position;
         return false;
@@ -177,8 +191,21 @@ bool ids_admit(struct ids *ids, const struct id_entry *entry, uint64_t *ret_orig
 
 void ids_load(struct ids *ids, const struct id_entry *entry)
 {
+    ids->loading = true;
     drop_aged(ids, entry->stamp_s);
     push(ids, entry); /* one that is known was stored again, after it had been forgotten once */
+}
+
+void ids_loaded(struct ids *ids)
+{
+    enum { AHEAD = 16 }; /* entries: their places in the index lie all over it */
+
+    for (uint64_t number = ids->tail; number < ids->head; number++) {
+        if (number + AHEAD < ids->head)
+            __builtin_prefetch(&ids->index[entry_at(ids, number + AHEAD)->hash & ids->mask], 1);
+        enter(ids, number);
+    }
+    ids->loading = false;
 }
 
 void ids_set_clock(struct ids *ids, const struct id_clock *clock)

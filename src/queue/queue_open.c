@@ -57,6 +57,7 @@ int queue_open(const struct queue_options *options, struct queue **ret,
         .heal_every_ms = options->heal_every_ms,
         .recovering = queue_recovering,
         .recovered = queue_recovered,
+        .recovery_ended = queue_recovery_ended,
         .recovered_arg = queue,
     };
 

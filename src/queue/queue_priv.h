@@ -55,6 +55,7 @@ void ids_settle(struct ids *ids, bool keep);
 
 /* At open: one that is in the log, in the order of the log; and the clock when that was written. */
 void ids_load(struct ids *ids, const struct id_entry *entry);
+void ids_loaded(struct ids *ids); /* that was the last one: before ids_admit() */
 void ids_set_clock(struct ids *ids, const struct id_clock *clock);
 
 uint64_t ids_count(struct ids *ids); /* as of the last settle; any thread */
@@ -119,6 +120,7 @@ bool queue_admit(void *queue, struct slice record, uint64_t position, uint64_t *
 void queue_settle(void *queue, bool durable);
 void queue_recovering(void *queue, uint64_t first);
 void queue_recovered(void *queue, uint64_t position, struct slice record);
+void queue_recovery_ended(void *queue);
 void queue_retiring(void *queue, uint64_t position, struct slice record);
 int queue_retired(void *queue, uint64_t from, uint64_t to, struct err *err);
 

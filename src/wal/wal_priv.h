@@ -55,8 +55,10 @@ struct wal_scan {
     struct wal *wal;
     struct wal_segment segment; /* a copy, as of the opening */
     int fd;                     /* -1: closed */
-    struct buf window;
+    struct wal_ahead *ahead;    /* what reads ahead in this segment; NULL: nothing */
+    struct slice window;
     uint64_t window_at; /* file offset of the window's first byte */
+    struct buf memory;  /* of windows that were not read ahead */
 };
 
 MUST_CHECK int scan_open(struct wal_scan *scan, struct wal *wal, const struct wal_segment *segment,
@@ -73,6 +75,25 @@ MUST_CHECK int scan_torn(struct wal_scan *scan, uint64_t position, uint64_t limi
 /* The next position at or behind `from` where a whole record starts, or `limit`. */
 MUST_CHECK int scan_resync(struct wal_scan *scan, uint64_t from, uint64_t limit,
                            uint64_t *ret_found, struct err *err);
+
+/* wal_ahead.c: a thread that reads a segment ahead, piece by piece, for recovery. */
+enum { AHEAD_ROOM = 16 * 1024 };
+struct wal_ahead;
+
+struct wal_ahead *ahead_open(struct disk *disk);
+void ahead_close(struct wal_ahead *ahead);
+/* Begins with [from, to) of a file that stays open until ahead_stop(). */
+void ahead_start(struct wal_ahead *ahead, int fd, uint64_t from, uint64_t to);
+void ahead_stop(struct wal_ahead *ahead); /* also if it was not begun */
+/*
+ * The bytes from `offset` on, as many as are at hand, behind a copy of `before` (AHEAD_ROOM at
+ * most, it may lie in the piece taken before): *ret is where that copy begins. How many there are;
+ * 0 if they are not read ahead, a negative errno if the disk does not give them. They are there
+ * until the next call or ahead_release().
+ */
+MUST_CHECK int64_t ahead_take(struct wal_ahead *ahead, uint64_t offset, struct slice before,
+                              const char **ret);
+void ahead_release(struct wal_ahead *ahead);
 
 /* Bytes of the log that are damaged. */
 struct wal_stretch {

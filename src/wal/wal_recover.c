@@ -25,6 +25,7 @@ struct recovery {
     struct wal *wal;
     struct wal_recovery *report;
     struct wal_scan scan;
+    struct wal_ahead *ahead;
     uint64_t records;         /* that the log held before the record being read */
     uint64_t unproven;        /* position of the last record that was the first of its round */
     struct wal_damage damage; /* in the segment being read */
@@ -107,6 +108,9 @@ static int recover_segment(struct recovery *recovery, struct wal_segment *segmen
 
     if ((code = scan_open(&recovery->scan, wal, segment, err)) != 0)
         return code;
+    ahead_start(recovery->ahead, recovery->scan.fd, SEGMENT_HEADER,
+                SEGMENT_HEADER + (limit - segment->base));
+    recovery->scan.ahead = recovery->ahead;
     recovery->records = segment->records;
     recovery->unproven = segment->base;
     while (at < limit) {
@@ -152,6 +156,7 @@ static int recover_segment(struct recovery *recovery, struct wal_segment *segmen
     recovery->report->bytes += at - segment->base;
     code = 0;
 done:
+    ahead_stop(recovery->ahead);
     scan_close(&recovery->scan);
     return code;
 }
@@ -211,6 +216,7 @@ int wal_recover(struct wal *wal, struct wal_recovery *ret, struct err *err)
 
     if ((code = wal_list(wal, err)) != 0)
         return code;
+    recovery.ahead = ahead_open(wal->options.disk);
     if (wal->options.recovering != NULL)
         wal->options.recovering(wal->options.recovered_arg,
                                 wal->segment_count > 0 ? wal->segments[0].base : end);
@@ -220,6 +226,8 @@ int wal_recover(struct wal *wal, struct wal_recovery *ret, struct err *err)
             goto done;
         end = wal->segments[i].end;
     }
+    if (wal->options.recovery_ended != NULL)
+        wal->options.recovery_ended(wal->options.recovered_arg);
     if (wal->segment_count > 0 && !wal->options.read_only &&
         (code = settle_tail(wal, &wal->segments[wal->segment_count - 1], recovery.unproven, err)) !=
             0)
@@ -239,5 +247,6 @@ int wal_recover(struct wal *wal, struct wal_recovery *ret, struct err *err)
 done:
     damage_free(&recovery.damage);
     scan_free(&recovery.scan);
+    ahead_close(recovery.ahead);
     return code;
 }

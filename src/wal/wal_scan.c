@@ -1,6 +1,8 @@
 /*
  * A window on one segment file, sliding forward: recovery and readers look at records
- * through it. The window grows to the largest record that it meets and no further.
+ * through it. The window grows to the largest record that it meets and no further. Recovery has
+ * the next windows read ahead; what does not fit into those is read here, at the cost of reading it
+ * twice.
  *
  * What can go wrong: the disk does not give the bytes (ERR_IO, nothing changes), or gives
  * bytes that are no whole record (ERR_CORRUPT; scan_resync() looks for the next whole one).
@@ -26,7 +28,7 @@ int scan_open(struct wal_scan *scan, struct wal *wal, const struct wal_segment *
     scan->wal = wal;
     scan->segment = *segment;
     scan->fd = fd;
-    scan->window_at = 0;
+    scan->window_at = SEGMENT_HEADER;
     return 0;
 }
 
@@ -41,36 +43,70 @@ void scan_close(struct wal_scan *scan)
 void scan_free(struct wal_scan *scan)
 {
     scan_close(scan);
-    buf_free(&scan->window);
+    buf_free(&scan->memory);
+}
+
+/* The window slides on to what was read ahead, or not at all. Gives what it then holds from
+ * `offset` on, or a negative errno. */
+static int64_t slide_ahead(struct wal_scan *scan, uint64_t offset)
+{
+    uint64_t until = scan->window_at + scan->window.len;
+    struct slice rest;
+    int64_t got;
+
+    if (scan->ahead == NULL || offset < scan->window_at || offset > until ||
+        until - offset > AHEAD_ROOM)
+        return 0;
+    rest = (struct slice){scan->window.at + (offset - scan->window_at), (size_t)(until - offset)};
+    got = ahead_take(scan->ahead, until, rest, &scan->window.at);
+    if (got <= 0)
+        return got;
+    scan->window_at = offset;
+    scan->window.len = rest.len + (size_t)got;
+    return (int64_t)scan->window.len;
+}
+
+__attribute__((noinline)) static int64_t slide(struct wal_scan *scan, uint64_t offset, size_t want,
+                                               uint64_t limit)
+{
+    struct disk *disk = scan->wal->options.disk;
+    size_t size = want > WINDOW ? want : WINDOW;
+    int64_t got = slide_ahead(scan, offset);
+
+    if (got < 0 || (got > 0 && (size_t)got >= want))
+        return got;
+    if (size > limit - offset)
+        size = (size_t)(limit - offset);
+    if (scan->ahead != NULL)
+        ahead_release(scan->ahead);
+    scan->window.len = 0;
+    got = disk->read(disk, scan->fd, buf_reserve(&scan->memory, size), size, offset);
+    if (got < 0)
+        return got;
+    scan->window = (struct slice){scan->memory.data, (size_t)got};
+    scan->window_at = offset;
+    return got;
 }
 
 /* Bytes from `offset` on: at least `want` of them unless `limit` or the file ends before. */
-static int look(struct wal_scan *scan, uint64_t offset, size_t want, uint64_t limit,
-                struct slice *ret, struct err *err)
+static inline int look(struct wal_scan *scan, uint64_t offset, size_t want, uint64_t limit,
+                       struct slice *ret, struct err *err)
 {
-    struct disk *disk = scan->wal->options.disk;
     uint64_t until = scan->window_at + scan->window.len;
-    size_t size;
-    int64_t got;
 
     if (offset > limit)
         offset = limit;
     if (want > limit - offset)
         want = (size_t)(limit - offset);
     if (offset < scan->window_at || offset + want > until) {
-        size = want > WINDOW ? want : WINDOW;
-        if (size > limit - offset)
-            size = (size_t)(limit - offset);
-        scan->window.len = 0;
-        got = disk->read(disk, scan->fd, buf_reserve(&scan->window, size), size, offset);
+        int64_t got = slide(scan, offset, want, limit);
+
         if (got < 0)
             return err_system(err, (int)-got, "read segment %llu",
                               (unsigned long long)scan->segment.sequence);
-        scan->window_at = offset;
-        scan->window.len = (size_t)got;
-        until = offset + (uint64_t)got;
+        until = scan->window_at + scan->window.len;
     }
-    ret->at = scan->window.data + (offset - scan->window_at);
+    ret->at = scan->window.at + (offset - scan->window_at);
     ret->len = (size_t)((until < limit ? until : limit) - offset);
     return 0;
 }
@@ -85,7 +121,7 @@ int scan_record(struct wal_scan *scan, uint64_t position, uint64_t limit, struct
 {
     uint64_t offset = offset_of(scan, position);
     uint64_t end = offset_of(scan, limit);
-    struct slice bytes;
+    struct slice bytes = {0};
     size_t whole;
     int code;
 
@@ -110,7 +146,7 @@ int scan_record(struct wal_scan *scan, uint64_t position, uint64_t limit, struct
 int scan_torn(struct wal_scan *scan, uint64_t position, uint64_t limit, uint64_t *ret_end,
               struct err *err)
 {
-    struct slice bytes;
+    struct slice bytes = {0};
     uint64_t whole = 0;
     int code =
         look(scan, offset_of(scan, position), RECORD_HEADER, offset_of(scan, limit), &bytes, err);
@@ -160,7 +196,7 @@ int scan_resync(struct wal_scan *scan, uint64_t from, uint64_t limit, uint64_t *
                 struct err *err)
 {
     while (from < limit) {
-        struct slice bytes;
+        struct slice bytes = {0};
         struct slice record;
         bool first;
         size_t tried;

@@ -110,6 +110,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             id_files_load(files, data[2], ids);
             if (ids_count(ids) > memory.len / ID_ENTRY)
                 abort();
+            ids_loaded(ids);
             ids_pass(ids, ID_CLOCK_MAX);
             id_files_close(files);
         } else if (err.text[0] == '\0') {

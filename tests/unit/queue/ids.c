@@ -190,6 +190,7 @@ static void an_id_stored_again_after_it_was_forgotten_counts_from_then_on(void *
     ids_load(ids, &entry);
     entry.position = 20;
     ids_load(ids, &entry);
+    ids_loaded(ids);
     now_us = 1790000000 * SECOND;
     assert_false(admit(ids, 1, 1, 30, &original));
     assert_int_equal(original, 20);
@@ -197,6 +198,56 @@ static void an_id_stored_again_after_it_was_forgotten_counts_from_then_on(void *
          i++) /* the first one makes room, and takes nothing along */
         assert_true(admit(ids, 1, i, i, &original));
     assert_false(admit(ids, 1, 1, 30, &original));
+    ids_close(ids);
+}
+
+/* Each id comes twice, LATER loads apart; so many are loaded that the first ones have to go. */
+static void the_latest_of_those_that_are_loaded_are_remembered(void **state)
+{
+    enum { LATER = WINDOW / 2, ROUNDS = 5, LOADED = ROUNDS * 2 * LATER };
+    struct ids *ids = ids_open(WINDOW, DAY_S);
+    uint64_t original = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < LOADED; i++) {
+        char id[32];
+        struct id_entry entry;
+
+        snprintf(id, sizeof id, "id-%u", i / (2 * LATER) * LATER + i % LATER);
+        entry = id_entry_of(SEED, 1, slice_of(id), i, ids_pass(ids, now_us));
+        ids_load(ids, &entry);
+    }
+    ids_settle(ids, true);
+    ids_loaded(ids);
+    assert_in_range(ids_count(ids), WINDOW, 2 * WINDOW);
+    for (unsigned i = 0; i < LATER; i++) {
+        assert_false(admit(ids, 1, (ROUNDS - 1) * LATER + i, 1, &original));
+        assert_int_equal(original, LOADED - LATER + i);
+    }
+    for (unsigned i = 0; i < (ROUNDS - 2) * LATER; i += 7)
+        assert_true(admit(ids, 1, i, LOADED + i, &original));
+    for (unsigned i = 0; i < LATER; i++) /* their first entries may go, the second ones stay */
+        assert_false(admit(ids, 1, (ROUNDS - 1) * LATER + i, 1, &original));
+    ids_close(ids);
+}
+
+static void what_is_loaded_is_forgotten_when_its_window_has_passed(void **state)
+{
+    struct ids *ids = ids_open(WINDOW, DAY_S);
+    struct id_entry entry = id_entry_of(SEED, 1, SLICE("id-1"), 10, ids_pass(ids, now_us));
+    uint64_t original = 0;
+
+    (void)state;
+    ids_load(ids, &entry);
+    now_us += (DAY_S + 2) * SECOND;
+    entry = id_entry_of(SEED, 1, SLICE("id-2"), 20, ids_pass(ids, now_us));
+    ids_load(ids, &entry);
+    ids_settle(ids, true);
+    ids_loaded(ids);
+    assert_int_equal(ids_count(ids), 1);
+    assert_true(admit(ids, 1, 1, 30, &original));
+    assert_false(admit(ids, 1, 2, 40, &original));
+    assert_int_equal(original, 20);
     ids_close(ids);
 }
 
@@ -211,6 +262,8 @@ int main(void)
         cmocka_unit_test(a_clock_set_back_a_year_forgets_nothing_early_and_keeps_nothing_for_ever),
         cmocka_unit_test(transactions_a_little_out_of_order_do_not_make_the_clock_run_fast),
         cmocka_unit_test(an_id_stored_again_after_it_was_forgotten_counts_from_then_on),
+        cmocka_unit_test(the_latest_of_those_that_are_loaded_are_remembered),
+        cmocka_unit_test(what_is_loaded_is_forgotten_when_its_window_has_passed),
         cmocka_unit_test(random_admissions_and_failures_agree_with_a_plain_list),
     };
 
