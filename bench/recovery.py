@@ -1,5 +1,8 @@
 """Bytes of log a second that the engine reads at its start, over `cat` of the same files to
 /dev/null; both from the disk's cache. The store is away, so each start finds the same log.
+
+Once without ids of the clients' own, and once with one in every transaction: those are remembered,
+and put into their index at each start.
 """
 
 import math
@@ -16,9 +19,9 @@ CAT_BYTES = 1 << 30  # the files several times over, so that starting `cat` coun
 READ = r"transactions in \d+ segments? read in ([\d.]+) s"
 
 
-def measure(settings):
-    engine = engines.start(settings, "engine", DATABASE_URL=engines.no_store())
-    engines.fill(engine, QUICK_BACKLOG if settings.quick else BACKLOG)
+def compare(settings, name, ids, reach):
+    engine = engines.start(settings, name.replace(" ", "-"), DATABASE_URL=engines.no_store())
+    engines.fill(engine, QUICK_BACKLOG if settings.quick else BACKLOG, ids)
     bytes_of_log = engine.status()["queue"]["pending_bytes"]
     print(f"  {bytes_of_log / 1e6:.1f} MB of log")
 
@@ -35,8 +38,15 @@ def measure(settings):
         return size * times / 1e6 / (time.perf_counter() - started)
 
     figures = take_turns(settings, {"engine": measure_engine, "cat": measure_cat})
-    reach = (at_least(0.5),)
-    return [finish(Line("recovery", "MB/s", figures["engine"], figures["cat"], "cat", reach=reach))]
+    engine.stop()
+    return finish(Line(name, "MB/s", figures["engine"], figures["cat"], "cat", reach=reach))
+
+
+def measure(settings):
+    return [
+        compare(settings, "recovery", ids=False, reach=(at_least(0.5),)),
+        compare(settings, "recovery, ids", ids=True, reach=()),
+    ]
 
 
 if __name__ == "__main__":

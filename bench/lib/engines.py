@@ -6,6 +6,7 @@ import re
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
 
 from support import ports
 from support.engine import Engine
@@ -43,12 +44,17 @@ def accepting(engine, transactions_per_request, connections):
         raise Invalid(f"{accepted} transactions were accepted, not {least} to {most}")
 
 
-def fill(engine, datapoints):
-    """Has the engine accept so many datapoints, in batches, each of them once."""
-    bodies = [body.encode() for body in corpus.batches()]
+def fill(engine, datapoints, ids=False):
+    """Has the engine accept so many datapoints, in batches, each of them once; with an id of the
+    client's in each transaction if wanted."""
+    bodies = corpus.batches()
 
     def send(number):
-        answer = engine.post(bodies[number % len(bodies)], "/v1/transactions")
+        body = bodies[number % len(bodies)]
+        if ids:
+            first, *rest = body.split('{"product"')
+            body = first + "".join(f'{{"id": "{uuid4()}", "product"{part}' for part in rest)
+        answer = engine.post(body.encode(), "/v1/transactions")
         # Its first words; parsing a thousand results would take as long as the engine does.
         wanted = b'{"accepted":%d,' % corpus.BATCH
         if answer.status_code != 202 or not answer.content.startswith(wanted):

@@ -5,7 +5,7 @@
  * BEGIN IMMEDIATE takes the lock before the cursor is looked at, so two forwarders pass one
  * after the other and the second finds a cursor that has moved. Rows go in by statements of
  * STORE_SQLITE_ROWS rows, the last few one by one. CPU time of a row, index and disk included,
- * over that of 32 rows a statement: 1: 1.7, 8: 1.14, 16: 1.03, 64: 1.01, 128: 0.99, 256: 1.06.
+ * over that of 32 rows a statement: 1: 1.8, 8: 1.14, 16: 1.03, 64: 1.01, 128: 0.99, 256: 1.06.
  * Texts out of a virtual table, all in one statement: 0.94 to 1.01.
  */
 #include "store/sqlite/sqlite_priv.h"
