@@ -134,7 +134,7 @@ static bool take_head(struct http_conn *conn)
     }
     note_head(conn, len);
     make_room(conn);
-    if (conn->loop->head.expects &&
+    if (conn->loop->head.expects && !conn->minor_0 && /* which knows no 100 */
         (conn->chunked ? body_so_far(conn) == 0 : body_so_far(conn) < conn->body_len))
         respond_continue(conn);
     return true;

@@ -341,6 +341,20 @@ static void a_client_need_not_wait_for_continue(void **state)
     close(fd);
 }
 
+/* Its version knows no 100 (RFC 9110, 10.1.1). */
+static void an_older_client_is_not_told_to_continue(void **state)
+{
+    int fd = connect_to(*state);
+    struct answer answer;
+
+    send_text(fd, "POST /things HTTP/1.0\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    assert_true(is_silent(fd));
+    send_text(fd, "hello");
+    receive(fd, &answer);
+    assert_string_equal(answer.body, "POST /things? ||hello");
+    close(fd);
+}
+
 static void a_connection_carries_many_requests(void **state)
 {
     int fd = connect_to(*state);
@@ -494,6 +508,7 @@ int main(void)
         cmocka_unit_test(padding_behind_a_body_may_be_read_whatever_its_size),
         cmocka_unit_test(a_client_may_ask_to_be_told_to_continue),
         cmocka_unit_test(a_client_need_not_wait_for_continue),
+        cmocka_unit_test(an_older_client_is_not_told_to_continue),
         cmocka_unit_test(a_connection_carries_many_requests),
         cmocka_unit_test(a_connection_ends_when_the_client_says_so),
         cmocka_unit_test(an_older_client_is_told_that_its_connection_stays),
