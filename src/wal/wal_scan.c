@@ -37,7 +37,7 @@ void scan_close(struct wal_scan *scan)
     if (scan->wal != NULL && scan->fd >= 0)
         scan->wal->options.disk->close(scan->wal->options.disk, scan->fd);
     scan->fd = -1;
-    scan->window.len = 0;
+    scan->window = (struct slice){"", 0}; /* what it was in may be gone */
 }
 
 void scan_free(struct wal_scan *scan)
