@@ -51,5 +51,6 @@ void thread_prompt(void)
         .runtime = PROMPT_SLICE_NS,
     };
 
-    syscall(SYS_sched_setattr, 0, &wanted, 0);
+    if (sched_getscheduler(0) == SCHED_OTHER) /* else somebody chose another for the process */
+        syscall(SYS_sched_setattr, 0, &wanted, 0);
 }

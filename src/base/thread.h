@@ -13,7 +13,7 @@ void thread_background(void);
 
 /* Lets the calling thread run soon after it wakes, also while others use the processors, but not
  * for longer in all: for one that sleeps after little work that many wait for. Kernels before 6.12
- * take no notice. */
+ * take no notice, nor does a thread of another class than SCHED_OTHER. */
 void thread_prompt(void);
 
 #endif

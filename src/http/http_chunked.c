@@ -6,6 +6,7 @@
  */
 #include "http/http_chunked.h"
 
+#include "base/hex.h"
 #include "http/http_head.h"
 
 #include <string.h>
@@ -35,7 +36,7 @@ static bool is_control(char byte)
 
 static enum place take_digit(struct chunked *chunked, char byte)
 {
-    int digit = head_hex(byte);
+    int digit = hex_value(byte);
 
     if (digit < 0 || ++chunked->digits > MAX_DIGITS)
         return BROKEN;

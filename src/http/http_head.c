@@ -25,17 +25,6 @@ bool head_is_token(char byte)
     return tokens[(unsigned char)byte];
 }
 
-int head_hex(char digit)
-{
-    if (digit >= '0' && digit <= '9')
-        return digit - '0';
-    if (digit >= 'a' && digit <= 'f')
-        return digit - 'a' + 10;
-    if (digit >= 'A' && digit <= 'F')
-        return digit - 'A' + 10;
-    return -1;
-}
-
 size_t head_end(struct slice bytes, size_t *scanned)
 {
     const char *end = bytes.at + bytes.len;

@@ -55,9 +55,6 @@ bool head_persists(const struct head *head);
 /* True for a byte that may stand in a method or a field's name. */
 bool head_is_token(char byte);
 
-/* The value of a hexadecimal digit, or -1. */
-int head_hex(char digit);
-
 /*
  * The target's two parts. The path begins with "/"; *ret_plain says that it is normal as
  * it stands: origin form, nothing percent-encoded, no dot segments.

@@ -4,13 +4,14 @@
  * Segments are cut at the slashes that were sent, then each is unescaped: an escaped
  * slash cannot move a request from one route to another, and an escaped dot is a dot.
  */
+#include "base/hex.h"
 #include "http/http_head.h"
 
 int target_unescape(const char *at, size_t len)
 {
-    if (len < 3 || at[0] != '%' || head_hex(at[1]) < 0 || head_hex(at[2]) < 0)
+    if (len < 3 || at[0] != '%' || hex_value(at[1]) < 0 || hex_value(at[2]) < 0)
         return -1;
-    return head_hex(at[1]) * 16 + head_hex(at[2]);
+    return hex_value(at[1]) * 16 + hex_value(at[2]);
 }
 
 static const char *find_any(struct slice text, const char *any)

@@ -6,18 +6,9 @@
  */
 #include "json/json_priv.h"
 
-#include <string.h>
+#include "base/hex.h"
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
+#include <string.h>
 
 /* The number of "\uXXXX" at `at`; -1 if that is not what stands there. */
 static int32_t take_unit(const char *at, const char *end)
@@ -27,7 +18,7 @@ static int32_t take_unit(const char *at, const char *end)
     if (end - at < 6 || at[0] != '\\' || at[1] != 'u')
         return -1;
     for (int i = 2; i < 6; i++) {
-        int digit = hex_digit(at[i]);
+        int digit = hex_value(at[i]);
 
         if (digit < 0)
             return -1;

@@ -57,6 +57,16 @@ static void *be_prompt(void *ret)
     return NULL;
 }
 
+static void *be_prompt_in_a_batch(void *ret)
+{
+    const struct sched_param unused = {0};
+
+    assert_int_equal(sched_setscheduler(0, SCHED_BATCH, &unused), 0);
+    thread_prompt();
+    *(struct attributes *)ret = read_attributes();
+    return NULL;
+}
+
 static void *be_in_the_background(void *ret)
 {
     thread_background();
@@ -87,6 +97,12 @@ static void a_prompt_thread_has_short_slices_and_keeps_its_nice_value(void **sta
     assert_true(read_attributes().runtime > 100000);
 }
 
+static void a_class_that_was_chosen_for_a_thread_stays(void **state)
+{
+    (void)state;
+    assert_int_equal(run(be_prompt_in_a_batch).policy, SCHED_BATCH);
+}
+
 static void a_background_thread_runs_on_what_others_leave(void **state)
 {
     (void)state;
@@ -98,6 +114,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_prompt_thread_has_short_slices_and_keeps_its_nice_value),
+        cmocka_unit_test(a_class_that_was_chosen_for_a_thread_stays),
         cmocka_unit_test(a_background_thread_runs_on_what_others_leave),
     };
 

@@ -1,4 +1,4 @@
-/* Requests over TLS: the handshake and who fails it, what the gate does, how connections end. */
+/* Requests over TLS: the handshake and who fails it, what is refused, how connections end. */
 #include "tls_client.h"
 
 #include "base/crc32c.h"
@@ -164,7 +164,7 @@ static void a_client_that_renegotiates_is_closed(void **state)
     close_client(&client);
 }
 
-/* libh2o's HTTP must not see them before the gate does. */
+/* They are there before anything reads the socket. */
 static void requests_that_come_with_the_end_of_the_handshake_are_checked_and_answered(void **state)
 {
     static const char first[] = "GET /a%20b HTTP/1.1\r\nHost: x\r\n\r\n";

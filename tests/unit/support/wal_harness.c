@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -185,6 +186,26 @@ int harness_put(struct harness *harness, const char *text, uint64_t *ret_positio
     if (told.status == 0 && ret_position != NULL)
         *ret_position = told.positions[0];
     return told.status;
+}
+
+unsigned harness_fail_reads(struct harness *harness, size_t records)
+{
+    unsigned failures = fault_disk_failed(harness->faults, FAULT_READ);
+
+    for (unsigned skip = 0;; skip++) {
+        struct err err = {0};
+        int code;
+
+        fault_disk_fail(harness->faults, FAULT_READ, NULL, skip, 1, EIO);
+        code = harness_open(harness, &err);
+        if (fault_disk_failed(harness->faults, FAULT_READ) == failures + skip) {
+            assert_int_equal(code, 0);
+            assert_int_equal(harness->recovered.count, records);
+            return skip;
+        }
+        assert_int_equal(code, ERR_IO);
+        assert_true(err.text[0] != '\0');
+    }
 }
 
 uint64_t harness_store(struct harness *harness, const char *text, size_t len)
