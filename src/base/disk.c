@@ -109,6 +109,12 @@ static int real_truncate(struct disk *disk, int fd, uint64_t len)
     return result(TEMP_FAILURE_RETRY(ftruncate(fd, (off_t)len)));
 }
 
+static int real_uncache(struct disk *disk, int fd)
+{
+    (void)disk;
+    return -posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 static int real_rename(struct disk *disk, const char *from, const char *to)
 {
     (void)disk;
@@ -169,6 +175,7 @@ struct disk disk_real = {
     .sync = real_sync,
     .allocate = real_allocate,
     .truncate = real_truncate,
+    .uncache = real_uncache,
     .rename = real_rename,
     .unlink = real_unlink,
     .make_dir = real_make_dir,

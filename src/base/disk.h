@@ -24,6 +24,8 @@ struct disk {
     int (*sync)(struct disk *disk, int fd);                   /* data and size; tries once */
     int (*allocate)(struct disk *disk, int fd, uint64_t len); /* blocks for [0, len) */
     int (*truncate)(struct disk *disk, int fd, uint64_t len);
+    int (*uncache)(struct disk *disk, int fd); /* a hint: what is durable of it need not be kept in
+                                                * memory */
     int (*rename)(struct disk *disk, const char *from, const char *to);
     int (*unlink)(struct disk *disk, const char *path);
     int (*make_dir)(struct disk *disk, const char *path); /* mode 0700; there already: 0 */

@@ -8,6 +8,10 @@
  *
  * Segments go in the order in which they were released, so that a crash leaves no gap, and
  * what cannot be put away stays on the list: the room that it takes is still taken.
+ *
+ * While the store is away the log grows, and nobody reads it: the kernel need not keep it in
+ * memory, where it takes the place of what others read. Nor does the log gain anything: each of its
+ * pages would be memory taken anew, which costs more than the bytes that are copied into it.
  */
 #include "wal/wal_priv.h"
 
@@ -29,6 +33,46 @@ static bool stopping(struct wal *wal)
     stop = wal->preparer_stopping;
     pthread_mutex_unlock(&wal->lock);
     return stop;
+}
+
+/* The oldest one that is full and in memory, and that the store has yet to get to; or NULL. */
+static struct wal_segment *find_idle(struct wal *wal)
+{
+    uint64_t delivered_to = atomic_load(&wal->delivered_to);
+    struct wal_segment *idle = NULL;
+
+    for (size_t i = wal->segment_count; i-- > 0 && wal->segments[i].base > delivered_to;) {
+        if (i + 1 == wal->segment_count)
+            continue; /* the current one */
+        if (!wal->segments[i].cached)
+            break;
+        idle = &wal->segments[i];
+    }
+    return idle;
+}
+
+/* Whoever reads those later reads them from the disk. A hint: nothing is wrong if it fails. */
+static void uncache_idle(struct wal *wal)
+{
+    struct disk *disk = wal->options.disk;
+    struct wal_segment *idle;
+
+    pthread_mutex_lock(&wal->lock);
+    while ((idle = find_idle(wal)) != NULL) {
+        char path[SEGMENT_PATH];
+        int fd;
+
+        idle->cached = false;
+        segment_path(wal, idle->sequence, path);
+        pthread_mutex_unlock(&wal->lock);
+        fd = disk->open(disk, path, O_RDONLY);
+        if (fd >= 0) {
+            disk->uncache(disk, fd);
+            disk->close(disk, fd);
+        }
+        pthread_mutex_lock(&wal->lock);
+    }
+    pthread_mutex_unlock(&wal->lock);
 }
 
 /* As long as the last chunk took; but a disk that stood still does not hold up the end. */
@@ -62,6 +106,7 @@ static int fill(struct wal *wal, int fd)
 
         if (stopping(wal))
             return -EINTR;
+        uncache_idle(wal);
         if ((code = disk->write(disk, fd, &vector, 1, at)) < 0)
             return code;
         if (wal->options.sync && (code = disk->sync(disk, fd)) < 0)
@@ -150,7 +195,7 @@ static bool put_away(struct wal *wal, struct wal_segment *segment, bool keep, ui
     return true;
 }
 
-enum job { JOB_NONE = 0, JOB_PUT_AWAY = 1, JOB_MAKE = 2, JOB_STOP = 4 };
+enum job { JOB_NONE = 0, JOB_PUT_AWAY = 1, JOB_MAKE = 2, JOB_UNCACHE = 4, JOB_STOP = 8 };
 
 /* Waits for something to do; what is in `failed` has its turn again after RETRY_S. */
 static enum job next_job(struct wal *wal, unsigned *failed, struct wal_segment *ret_segment,
@@ -181,6 +226,8 @@ static enum job next_job(struct wal *wal, unsigned *failed, struct wal_segment *
             wal->bytes_on_disk += wal->options.segment_bytes;
             *ret_number = wal->next_spare++;
             job = JOB_MAKE;
+        } else if (find_idle(wal) != NULL) {
+            job = JOB_UNCACHE;
         } else if (*failed == 0) {
             pthread_cond_wait(&wal->preparer_wakes, &wal->lock);
         } else if (pthread_cond_timedwait(&wal->preparer_wakes, &wal->lock, &until) != 0) {
@@ -205,6 +252,10 @@ void *preparer_run(void *arg)
     while ((job = next_job(wal, &failed, &segment, &keep, &number)) != JOB_STOP) {
         bool make = job == JOB_MAKE;
 
+        if (job == JOB_UNCACHE) {
+            uncache_idle(wal);
+            continue;
+        }
         if (make ? make_spare(wal, number, &err) : put_away(wal, &segment, keep, number, &err)) {
             if ((told & job) != 0)
                 log_info("wal", "segments can be %s again", make ? "prepared" : "put away");

@@ -39,6 +39,7 @@ struct wal_segment {
     uint64_t size;     /* bytes of the file */
     uint32_t salt;     /* seeds its records' checksums */
     bool retired;      /* the hooks have seen it; it only remains to put it away */
+    bool cached;       /* it was written by this process and may be in memory as a whole */
 };
 
 /* wal_format.c: the one codec of headers; see docs/disk-format.md. */

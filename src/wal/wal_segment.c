@@ -74,7 +74,6 @@ static int claim_file(struct wal *wal, uint64_t *ret_number, bool *ret_spare, st
     *ret_spare = wal->spare_count > 0;
     if (*ret_spare) {
         *ret_number = wal->spare_numbers[--wal->spare_count];
-        pthread_cond_signal(&wal->preparer_wakes);
     } else if (wal->bytes_on_disk + wal->options.segment_bytes > wal->options.max_bytes &&
                !is_alone(wal)) {
         code = err_set(err, ERR_FULL, "the queue has reached its bound of %llu bytes on disk",
@@ -127,7 +126,8 @@ int segment_roll(struct wal *wal, uint64_t base, uint64_t records, struct err *e
                                   .previous = base == wal->jump_to ? wal->jump_from : base,
                                   .end = base,
                                   .records = records,
-                                  .size = wal->options.segment_bytes};
+                                  .size = wal->options.segment_bytes,
+                                  .cached = true};
     char path[SEGMENT_PATH];
     uint64_t number = 0;
     bool spare = false;
@@ -157,6 +157,7 @@ int segment_roll(struct wal *wal, uint64_t base, uint64_t records, struct err *e
     pthread_mutex_lock(&wal->lock);
     segments_push(&wal->segments, &wal->segment_count, &wal->segment_room, &segment);
     pthread_mutex_unlock(&wal->lock);
+    pthread_cond_signal(&wal->preparer_wakes);
     return 0;
 
 close_file:

@@ -6,12 +6,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -166,6 +169,43 @@ static void a_folder_is_listed_without_itself(void **state)
     assert_int_equal(seen, 1);
 }
 
+/* Pages of a file of `len` bytes that are in memory. */
+static size_t pages_in_memory(int fd, size_t len)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    unsigned char *there = calloc(len / page, 1);
+    void *mapped = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
+    size_t count = 0;
+
+    assert_true(mapped != MAP_FAILED);
+    assert_int_equal(mincore(mapped, len, there), 0);
+    for (size_t i = 0; i < len / page; i++)
+        count += there[i] & 1;
+    munmap(mapped, len);
+    free(there);
+    return count;
+}
+
+static void what_is_durable_can_leave_memory(void **state)
+{
+    enum { LEN = 1 << 20 };
+    struct folder *folder = *state;
+    char *bytes = calloc(1, LEN);
+    struct iovec vector = {bytes, LEN};
+    struct statfs system;
+    int fd = disk->open(disk, folder->file, O_RDWR | O_CREAT);
+
+    assert_int_equal(disk->write(disk, fd, &vector, 1, 0), 0);
+    assert_int_equal(disk->sync(disk, fd), 0);
+    assert_true(pages_in_memory(fd, LEN) > 0);
+    assert_int_equal(disk->uncache(disk, fd), 0);
+    assert_int_equal(fstatfs(fd, &system), 0);
+    if (system.f_type != TMPFS_MAGIC) /* which has no other place */
+        assert_int_equal(pages_in_memory(fd, LEN), 0);
+    disk->close(disk, fd);
+    free(bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +215,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(failures_are_negative_numbers_of_errno, make, discard),
         cmocka_unit_test_setup_teardown(what_it_makes_is_for_its_owner_alone, make, discard),
         cmocka_unit_test_setup_teardown(a_folder_is_listed_without_itself, make, discard),
+        cmocka_unit_test_setup_teardown(what_is_durable_can_leave_memory, make, discard),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -269,6 +269,17 @@ static int fault_truncate(struct disk *disk, int fd, uint64_t len)
     return dies ? -EIO : code;
 }
 
+static int fault_uncache(struct disk *disk, int fd)
+{
+    struct fault_disk *faults = self(disk);
+    int code;
+
+    pthread_mutex_lock(&faults->lock);
+    code = admit(faults, FAULT_UNCACHE, path_of(faults, inode_of(faults, fd)));
+    pthread_mutex_unlock(&faults->lock);
+    return code;
+}
+
 static int fault_rename(struct disk *disk, const char *from, const char *to)
 {
     struct fault_disk *faults = self(disk);
@@ -376,6 +387,7 @@ const struct disk fault_disk_calls_table = {
     .sync = fault_sync,
     .allocate = fault_allocate,
     .truncate = fault_truncate,
+    .uncache = fault_uncache,
     .rename = fault_rename,
     .unlink = fault_unlink,
     .make_dir = fault_make_dir,

@@ -353,6 +353,47 @@ static void a_full_disk_does_not_stop_the_preparer_for_good(void **state)
     harness_end(&harness);
 }
 
+static void await_uncached(struct harness *harness, uint64_t segments)
+{
+    while (fault_disk_calls(harness->faults, FAULT_UNCACHE) < segments)
+        wal_wait(harness->wal, UINT64_MAX, 1);
+}
+
+static void what_the_store_has_yet_to_get_to_need_not_stay_in_memory(void **state)
+{
+    struct harness harness;
+    (void)state;
+
+    for (unsigned spares = 0; spares < 2; spares++) {
+        begin(&harness, spares, 1 << 20);
+        store(&harness, 0, 12); /* four segments; the store is at the first, the last is written */
+        await_uncached(&harness, 2);
+        wal_release(harness.wal, 10 * WHOLE, NULL);
+        store(&harness, 12, 18); /* it is at the fourth, the sixth is written */
+        await_uncached(&harness, 3);
+        wal_release(harness.wal, 18 * WHOLE, NULL);
+        store(&harness, 18, 21); /* it is near */
+        harness_close(&harness);
+        assert_int_equal(fault_disk_calls(harness.faults, FAULT_UNCACHE), 3);
+        harness_end(&harness);
+    }
+}
+
+static void a_disk_that_takes_no_hints_costs_nothing(void **state)
+{
+    struct harness harness;
+    (void)state;
+
+    begin(&harness, 0, 1 << 20);
+    fault_disk_fail(harness.faults, FAULT_UNCACHE, NULL, 0, UINT32_MAX, EINVAL);
+    store(&harness, 0, 12);
+    await_uncached(&harness, 2);
+    store(&harness, 12, 15);
+    harness_restart(&harness, true);
+    assert_int_equal(harness.recovered.count, 15);
+    harness_end(&harness);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -367,6 +408,8 @@ int main(void)
         cmocka_unit_test(a_position_ahead_of_the_log_releases_nothing_of_a_round_under_way),
         cmocka_unit_test(what_cannot_be_deleted_still_counts_and_goes_later),
         cmocka_unit_test(a_full_disk_does_not_stop_the_preparer_for_good),
+        cmocka_unit_test(what_the_store_has_yet_to_get_to_need_not_stay_in_memory),
+        cmocka_unit_test(a_disk_that_takes_no_hints_costs_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
