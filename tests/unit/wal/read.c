@@ -132,7 +132,7 @@ static void a_disk_that_does_not_read_moves_nothing(void **state)
     assert_true(position == 77 && next == 78);
     assert_non_null(strstr(err.text, "Input/output error"));
     wal_reader_seek(reader, positions[9]);
-    fault_disk_fail(harness.faults, FAULT_OPEN, NULL, 0, 1, ENOENT);
+    fault_disk_fail(harness.faults, FAULT_OPEN, harness_segment(1), 0, 1, ENOENT);
     assert_int_equal(wal_read_at(harness.wal, positions[1], &out, NULL), ERR_IO);
     assert_int_equal(wal_reader_next(reader, &record, &position, &next, &err), 0);
     assert_true(position == positions[9]);
@@ -156,7 +156,7 @@ static void a_missing_file_is_a_fault_and_not_the_end(void **state)
     assert_int_equal(harness_open(&harness, NULL), 0);
     fill(&harness, positions);
     reader = wal_reader_open(harness.wal, 0);
-    fault_disk_fail(harness.faults, FAULT_OPEN, ".seg", 0, 1, ENOENT);
+    fault_disk_fail(harness.faults, FAULT_OPEN, harness_segment(1), 0, 1, ENOENT);
     assert_int_equal(wal_reader_next(reader, &record, &position, &next, NULL), ERR_IO);
     assert_int_equal(wal_reader_next(reader, &record, &position, &next, NULL), 0);
     wal_reader_close(reader);
