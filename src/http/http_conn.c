@@ -182,8 +182,9 @@ void conn_open(struct http_conn *conn)
     const int on = 1;
 
     setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    conn->sock =
-        h2o_evloop_socket_create(loop->evloop, conn->fd, H2O_SOCKET_FLAG_IS_ACCEPTED_CONNECTION);
+    conn->sock = h2o_evloop_socket_create(loop->evloop, conn->fd,
+                                          H2O_SOCKET_FLAG_IS_ACCEPTED_CONNECTION |
+                                              (conn->secure ? 0 : H2O_SOCKET_FLAG_DONT_READ));
     conn->sock->on_close.cb = on_closed;
     conn->sock->on_close.data = conn;
     h2o_linklist_insert(&loop->conns, &conn->link);
@@ -211,7 +212,8 @@ struct http_conn *conn_of(h2o_socket_t *sock)
 void conn_watch(struct http_conn *conn)
 {
     conn->watching = true;
-    h2o_socket_dont_read(conn->sock, 1);
+    if (conn->secure)
+        h2o_socket_dont_read(conn->sock, 1);
 }
 
 void conn_stop(struct http_conn *conn)
@@ -222,7 +224,7 @@ void conn_stop(struct http_conn *conn)
 
 void conn_unwatch(struct http_conn *conn)
 {
-    if (conn->watching)
+    if (conn->watching && conn->secure)
         h2o_socket_dont_read(conn->sock, 0);
     if (conn->stopped)
         h2o_socket_read_start(conn->sock, read_event);

@@ -7,8 +7,13 @@
  */
 #include "http/http_priv.h"
 
+#include <errno.h>
+
 /* Made room for at once when a head announces a body; larger ones grow from there. */
 #define ROOM_BYTES ((size_t)1 << 20)
+
+/* Made for what is not announced. */
+#define LEAST_ROOM ((size_t)4096)
 
 /* Memory that a connection keeps for paths. */
 #define KEEP_BYTES ((size_t)1024)
@@ -188,9 +193,43 @@ void read_on(struct http_conn *conn)
         take_body(conn);
 }
 
+/* What is to be had at once, into the room that there is: for the rest of a body that was
+ * announced, or a little. Gives whether there may be more; a connection that has ended is closed.
+ */
+static bool receive(struct http_conn *conn)
+{
+    h2o_buffer_t **input = &conn->sock->input;
+    size_t wanted = LEAST_ROOM;
+    h2o_iovec_t room;
+    ssize_t got;
+
+    if (conn->state == CONN_BODY && !conn->chunked && conn->body_len - body_so_far(conn) < wanted)
+        wanted = conn->body_len - body_so_far(conn);
+    room = h2o_buffer_reserve(input, wanted);
+    got = recv(h2o_socket_get_fd(conn->sock), room.base, room.len, 0);
+    if (got > 0)
+        (*input)->size += (size_t)got;
+    else if (got == 0 || (errno != EAGAIN && errno != EINTR))
+        conn_close(conn);
+    return got == (ssize_t)room.len;
+}
+
+static void take_in(struct http_conn *conn)
+{
+    h2o_buffer_t **input = &conn->sock->input;
+
+    if (conn->state != CONN_LINGERING)
+        read_on(conn);
+    else if ((*input)->size > 0)
+        h2o_buffer_consume(input, (*input)->size);
+}
+
+/* libh2o reads what it decrypts, and nothing else: it would read on before the head is looked at,
+ * into a memory that it doubles, and copies, every few kilobytes. */
 void read_event(h2o_socket_t *sock, const char *err)
 {
     struct http_conn *conn = conn_of(sock);
+    bool more = false;
 
     if (conn->watching) {
         conn_stop(conn);
@@ -200,10 +239,13 @@ void read_event(h2o_socket_t *sock, const char *err)
         conn_close(conn);
         return;
     }
-    if (conn->state != CONN_LINGERING)
-        read_on(conn);
-    else if (sock->input->size > 0)
-        h2o_buffer_consume(&sock->input, sock->input->size);
+    do {
+        if (!conn->secure)
+            more = receive(conn);
+        if (conn->state == CONN_CLOSING || conn->state == CONN_CLOSED)
+            return;
+        take_in(conn);
+    } while (more && (conn->state == CONN_HEAD || conn->state == CONN_BODY));
     hold_update(conn);
     conn_close_if_ended(conn);
 }

@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 
 /* Memory that a loop keeps for answers, and a connection for fields of one. */
-#define KEEP_ANSWER_BYTES ((size_t)64 * 1024)
+#define KEEP_ANSWER_BYTES ((size_t)256 * 1024)
 #define KEEP_FIELDS_BYTES ((size_t)1024)
 
 void respond_count(struct http_loop *loop, int status)
