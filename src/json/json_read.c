@@ -117,17 +117,13 @@ static int __attribute__((noinline)) grow_tape(struct json_parser *parser)
     return 0;
 }
 
-static inline int add_node(struct json_parser *parser, uint8_t type, struct slice text,
-                           bool has_nul)
+static int add_node(struct json_parser *parser, uint8_t type, struct slice text, bool has_nul)
 {
     uint32_t self = parser->used;
+    int rc = self == parser->room ? grow_tape(parser) : 0;
 
-    if (self == parser->room) {
-        int rc = grow_tape(parser);
-
-        if (rc < 0)
-            return rc;
-    }
+    if (rc < 0)
+        return rc;
     parser->tape[self] = (struct json_node){.type = type,
                                             .has_nul = has_nul,
                                             .next = self + 1,
@@ -137,7 +133,7 @@ static inline int add_node(struct json_parser *parser, uint8_t type, struct slic
     return 0;
 }
 
-static int __attribute__((noinline)) read_escaped(struct json_parser *parser, struct slice inside)
+static int read_escaped(struct json_parser *parser, struct slice inside)
 {
     const char *wrong;
     size_t len, offset;
@@ -157,7 +153,7 @@ static int __attribute__((noinline)) read_escaped(struct json_parser *parser, st
     return add_node(parser, JSON_STRING, (struct slice){out, len}, has_nul);
 }
 
-static inline int read_string(struct json_parser *parser)
+static int __attribute__((noinline)) read_string(struct json_parser *parser)
 {
     struct slice token = take_token(parser);
     struct slice inside = {token.at + 1, token.len - 2};
@@ -225,65 +221,9 @@ static int read_word(struct json_parser *parser, const char *word, uint8_t type)
     return add_node(parser, type, token, false);
 }
 
-static int read_value(struct json_parser *parser, unsigned depth);
-
-static inline int read_member(struct json_parser *parser, unsigned depth)
-{
-    int rc;
-
-    if (peek(parser) != '"')
-        return fail(parser, "expected the name of a member");
-    rc = read_string(parser);
-    if (rc < 0)
-        return rc;
-    if (peek(parser) != ':')
-        return fail(parser, "expected ':'");
-    parser->at += 1;
-    return read_value(parser, depth);
-}
-
-static int read_container(struct json_parser *parser, unsigned depth, bool object)
-{
-    char close = object ? '}' : ']';
-    uint32_t self = parser->used;
-    uint32_t count = 0;
-    int rc;
-
-    if (depth > JSON_MAX_DEPTH)
-        return fail(parser, "nested too deeply");
-    rc = add_node(parser, object ? JSON_OBJECT : JSON_ARRAY, (struct slice){0}, false);
-    if (rc < 0)
-        return rc;
-    parser->at += 1;
-    if (peek(parser) != close) {
-        for (;;) {
-            rc = object ? read_member(parser, depth + 1) : read_value(parser, depth + 1);
-            if (rc < 0)
-                return rc;
-            count += 1;
-            if (peek(parser) != ',')
-                break;
-            parser->at += 1;
-        }
-    }
-    if (peek(parser) != close)
-        return fail(parser, object ? "expected ',' or '}'" : "expected ',' or ']'");
-    parser->at += 1;
-    parser->tape[self].count = count;
-    parser->tape[self].next = parser->used;
-    return 0;
-}
-
-/* Reads a value; `depth` is that of a container which begins here, 1 for the root. */
-static int read_value(struct json_parser *parser, unsigned depth)
+static int __attribute__((noinline)) read_bare(struct json_parser *parser)
 {
     switch (peek(parser)) {
-    case '{':
-        return read_container(parser, depth, true);
-    case '[':
-        return read_container(parser, depth, false);
-    case '"':
-        return read_string(parser);
     case 't':
         return read_word(parser, "true", JSON_TRUE);
     case 'f':
@@ -305,6 +245,183 @@ static int read_value(struct json_parser *parser, unsigned depth)
     default:
         return fail(parser, "expected a value");
     }
+}
+
+/*
+ * Where the walk is, in variables of its own: as far as a compiler knows, each node that is written
+ * could be the parser. What is rare has the parser do it, between walk_leave() and walk_resume().
+ */
+struct walk {
+    const char *text;
+    const uint32_t *offsets;
+    uint32_t tokens;
+    uint32_t at;
+    struct json_node *tape;
+    uint32_t used;
+    uint32_t room;
+    bool has_escapes;
+};
+
+static inline struct walk walk_resume(const struct json_parser *parser)
+{
+    return (struct walk){
+        .text = parser->text,
+        .offsets = parser->offsets,
+        .tokens = parser->tokens,
+        .at = parser->at,
+        .tape = parser->tape,
+        .used = parser->used,
+        .room = parser->room,
+        .has_escapes = parser->has_escapes,
+    };
+}
+
+static inline void walk_leave(const struct walk *walk, struct json_parser *parser)
+{
+    parser->at = walk->at;
+    parser->used = walk->used;
+}
+
+static inline char walk_peek(const struct walk *walk)
+{
+    return walk->at < walk->tokens ? walk->text[walk->offsets[walk->at]] : '\0';
+}
+
+static inline __attribute__((always_inline)) int walk_string(struct walk *walk,
+                                                             struct json_parser *parser)
+{
+    const char *start = walk->text + walk->offsets[walk->at];
+    const char *last = walk->text + walk->offsets[walk->at + 1] - 1;
+    int rc;
+
+    if (walk->has_escapes || *last != '"' || last == start || walk->used == walk->room) {
+        walk_leave(walk, parser);
+        rc = read_string(parser);
+        *walk = walk_resume(parser);
+        return rc;
+    }
+    walk->tape[walk->used] = (struct json_node){.type = JSON_STRING,
+                                                .next = walk->used + 1,
+                                                .len = (uint32_t)(last - start - 1),
+                                                .text = start + 1};
+    walk->used++;
+    walk->at++;
+    return 0;
+}
+
+static inline __attribute__((always_inline)) int walk_bare(struct walk *walk,
+                                                           struct json_parser *parser)
+{
+    int rc;
+
+    walk_leave(walk, parser);
+    rc = read_bare(parser);
+    *walk = walk_resume(parser);
+    return rc;
+}
+
+static int walk_fail(const struct walk *walk, struct json_parser *parser, const char *why)
+{
+    walk_leave(walk, parser);
+    return fail(parser, why);
+}
+
+/* A container that has not ended yet. */
+struct open {
+    uint32_t node;
+    uint32_t count; /* elements or members so far */
+    bool object;
+};
+
+static inline __attribute__((always_inline)) int
+walk_open(struct walk *walk, struct json_parser *parser, bool object, struct open *ret)
+{
+    *ret = (struct open){.node = walk->used, .object = object};
+    if (walk->used == walk->room) {
+        int rc;
+
+        walk_leave(walk, parser);
+        rc = grow_tape(parser);
+        if (rc < 0)
+            return rc;
+        *walk = walk_resume(parser);
+    }
+    walk->tape[walk->used] = (struct json_node){.type = object ? JSON_OBJECT : JSON_ARRAY};
+    walk->used++;
+    walk->at++;
+    return 0;
+}
+
+static inline void walk_close(struct walk *walk, const struct open *open)
+{
+    walk->tape[open->node].count = open->count;
+    walk->tape[open->node].next = walk->used;
+    walk->at++;
+}
+
+static inline __attribute__((always_inline)) int walk_name(struct walk *walk,
+                                                           struct json_parser *parser)
+{
+    int rc;
+
+    if (walk_peek(walk) != '"')
+        return walk_fail(walk, parser, "expected the name of a member");
+    rc = walk_string(walk, parser);
+    if (rc < 0)
+        return rc;
+    if (walk_peek(walk) != ':')
+        return walk_fail(walk, parser, "expected ':'");
+    walk->at++;
+    return 0;
+}
+
+/* Reads a value; `depth` is that of a container which begins here, 1 for the root. */
+static int read_value(struct json_parser *parser, unsigned depth)
+{
+    struct open open[JSON_MAX_DEPTH];
+    unsigned level = 0; /* containers that are open */
+    struct walk walk = walk_resume(parser);
+    int rc;
+
+    for (;;) {
+        char first = walk_peek(&walk);
+        bool begun = first == '{' || first == '['; /* a container, and nothing of it yet */
+
+        if (begun && depth + level > JSON_MAX_DEPTH)
+            return walk_fail(&walk, parser, "nested too deeply");
+        if (first == '"')
+            rc = walk_string(&walk, parser);
+        else if (begun)
+            rc = walk_open(&walk, parser, first == '{', &open[level++]);
+        else
+            rc = walk_bare(&walk, parser);
+        if (rc < 0)
+            return rc;
+        for (; level > 0; level--) {
+            struct open *inner = &open[level - 1];
+            char next = walk_peek(&walk);
+
+            inner->count += !begun;
+            if (next == ',' && !begun) {
+                walk.at++;
+                break;
+            }
+            if (next != (inner->object ? '}' : ']')) {
+                if (begun)
+                    break;
+                return walk_fail(&walk, parser,
+                                 inner->object ? "expected ',' or '}'" : "expected ',' or ']'");
+            }
+            walk_close(&walk, inner);
+            begun = false;
+        }
+        if (level == 0)
+            break;
+        if (open[level - 1].object && (rc = walk_name(&walk, parser)) < 0)
+            return rc;
+    }
+    walk_leave(&walk, parser);
+    return 0;
 }
 
 static int begin(struct json_parser *parser, struct slice text, struct err *err)
