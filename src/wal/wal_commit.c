@@ -268,7 +268,7 @@ static bool sleep_for(struct wal *wal, unsigned tickets, int64_t until_us)
 /*
  * Whoever the last round answered may be back in a moment. A round that starts for the first of
  * them has the others wait for two syncs, their own and that one, and costs as much as a
- * round for all. So it waits for as many as that were, but no longer than half of what a
+ * round for all. So it waits for as many as that were, but no longer than a quarter of what a
  * round takes, and never for long: a disk that stood still must not be felt afterwards.
  *
  * Where requests come by themselves, or their clients take longer, waiting is for nothing: when
@@ -276,9 +276,9 @@ static bool sleep_for(struct wal *wal, unsigned tickets, int64_t until_us)
  */
 static void gather(struct wal *wal)
 {
-    int64_t half_us = wal->round_us / 2;
+    int64_t wait_us = wal->round_us / 4;
     int64_t until_us =
-        wal->round_ended_us + (half_us < GATHER_AT_MOST_US ? half_us : GATHER_AT_MOST_US);
+        wal->round_ended_us + (wait_us < GATHER_AT_MOST_US ? wait_us : GATHER_AT_MOST_US);
     unsigned missing = wal->answered_tickets - wal->handed_in_tickets;
     unsigned absent;
 

@@ -94,7 +94,7 @@ static void a_round_waits_for_those_whom_the_last_one_answered(void **state)
     for (int tries = 0; tries < 10 && !together; tries++) {
         harness_begin(&harness, 1);
         assert_int_equal(harness_open(&harness, NULL), 0);
-        store_two(&harness, &long_sync); /* a round waits for half of what rounds take */
+        store_two(&harness, &long_sync); /* a round waits for a quarter of what rounds take */
         together = come_back(&harness);
         harness_store(&harness, "one alone is not kept waiting for ever", 38);
         harness_end(&harness);
