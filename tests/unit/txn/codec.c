@@ -154,6 +154,30 @@ static void distances_of_every_length_survive(void **state)
     }
 }
 
+static void texts_of_every_length_survive(void **state)
+{
+    enum { LONGEST = 300 };
+    (void)state;
+
+    for (size_t len = 0; len <= LONGEST; len++) {
+        char *text = mem_alloc(len + 1); /* just so long: a sanitizer sees what is read behind it */
+        struct txn_datapoint datapoint = {.key = {text, len < 1     ? 1
+                                                        : len > 256 ? 256
+                                                                    : len},
+                                          .value = {text, len}};
+        struct txn txn = {.product = 1,
+                          .received_us = NOON,
+                          .timestamp_us = NOON,
+                          .datapoints = &datapoint,
+                          .count = 1};
+
+        for (size_t i = 0; i <= len; i++)
+            text[i] = (char)(i * 7 + 1);
+        assert_round_trip(&txn);
+        free(text);
+    }
+}
+
 static void the_largest_transaction_fits_its_bound(void **state)
 {
     char *key = mem_alloc(TXN_MAX_KEY);
@@ -395,6 +419,7 @@ int main(void)
         cmocka_unit_test(every_field_survives_the_round_trip),
         cmocka_unit_test(instants_survive_at_their_bounds),
         cmocka_unit_test(distances_of_every_length_survive),
+        cmocka_unit_test(texts_of_every_length_survive),
         cmocka_unit_test(the_largest_transaction_fits_its_bound),
         cmocka_unit_test(the_bytes_are_those_of_the_drawing),
         cmocka_unit_test(a_shortened_transaction_is_corrupt),
