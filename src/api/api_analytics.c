@@ -110,4 +110,5 @@ void handle_analytics(struct http_request *request, void *arg)
     waiter = waiter_take(loop, request);
     waiter->ticket.done = stored;
     wal_await(loop->producer, &waiter->ticket);
+    http_request_release(request);
 }

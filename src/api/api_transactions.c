@@ -228,6 +228,7 @@ void handle_transactions(struct http_request *request, void *arg)
     if (taking.accepted > 0) {
         taking.waiter->ticket.done = stored;
         wal_await(loop->producer, &taking.waiter->ticket);
+        http_request_release(request);
         return;
     }
     if (single)

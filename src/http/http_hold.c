@@ -2,8 +2,9 @@
  * Counts the bodies that are in memory.
  *
  * A connection holds what its socket's input has behind the head of its request: from the first
- * byte until the request's end, so also while the answer is owed. The difference to what it held
- * before goes into one count over all loops. Small bodies do not take part: connections are
+ * byte until the request's end, or until its handler releases it: a body of transactions that wait
+ * for the disk is not held any more, for the log has what it needs of it. The difference to what it
+ * held before goes into one count over all loops. Small bodies do not take part: connections are
  * bounded, and so are they, and large ones, sent slowly by however many clients, can never shut
  * them out; nor do ordinary requests touch what loops share.
  */

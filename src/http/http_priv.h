@@ -5,8 +5,9 @@
  * room's: requests are read in http_read.c, answers written in http_respond.c. Both drive
  * the connection's state, and the state alone decides which time limit runs.
  *
- * A request's bytes stay in the socket's input, where they arrived, until it is answered;
- * what has arrived behind them waits there too. Nothing is read while an answer is owed.
+ * A request's bytes stay in the socket's input, where they arrived, until it is answered or its
+ * handler releases it; what has arrived behind them waits there too. Nothing is read while an
+ * answer is owed.
  *
  * Everything of a loop is touched by the loop's thread only, but for what is _Atomic and
  * the mailbox.
@@ -77,7 +78,7 @@ struct http_conn {
     unsigned char alert[7]; /* a record that says why the handshake failed; [0] is 0: none */
 
     /* Of the current request, which begins where the socket's input does. */
-    size_t head_len; /* 0 before it is whole */
+    size_t head_len; /* 0 before it is whole, and once it is released */
     size_t body_len; /* of a body in chunks: what has been decoded */
     size_t scanned;  /* see head_end() */
     struct chunked chunks;

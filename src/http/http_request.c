@@ -59,6 +59,19 @@ void request_dispatch(struct http_conn *conn)
         conn_watch(conn);
 }
 
+void http_request_release(struct http_request *request)
+{
+    struct http_conn *conn = conn_of_request(request);
+
+    if (conn->state != CONN_HANDLING || conn->head_len == 0)
+        return;
+    h2o_buffer_consume(&conn->sock->input, conn->head_len + conn->body_len);
+    conn->head_len = conn->body_len = 0;
+    request->method = request->path = request->query = (struct slice){0};
+    request->capture = request->body = (struct slice){0};
+    hold_update(conn);
+}
+
 /* What is absent once the client has left. */
 static struct slice while_handled(const struct http_request *request, struct slice part)
 {
@@ -94,7 +107,7 @@ struct slice http_request_header(const struct http_request *request, const char 
 {
     struct http_conn *conn = conn_of_request(request);
 
-    if (conn->state != CONN_HANDLING)
+    if (conn->state != CONN_HANDLING || conn->head_len == 0)
         return (struct slice){NULL, 0};
     return head_field(read_head(conn), lower_case_name);
 }

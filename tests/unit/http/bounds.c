@@ -9,8 +9,11 @@ static void answer(struct http_request *request, void *arg)
     http_respond(request, 200, NULL, SLICE("{}"));
 }
 
-static const struct http_route routes[] = {
-    {"GET", "/", answer}, {"POST", "/", answer}, {"POST", "/later", later_handle}, {0}};
+static const struct http_route routes[] = {{"GET", "/", answer},
+                                           {"POST", "/", answer},
+                                           {"POST", "/later", later_handle},
+                                           {"POST", "/released", later_release},
+                                           {0}};
 
 /* -- connections of an address */
 
@@ -278,6 +281,30 @@ static void a_body_whose_answer_is_owed_is_held(void **state)
     later_end();
 }
 
+static void a_body_that_is_released_is_not_held(void **state)
+{
+    struct http_server *server = start_with_budget();
+    struct answer answer_;
+    int fds[4];
+
+    (void)state;
+    later_begin();
+    later_gate(false);
+    for (size_t i = 0; i < 4; i++) { /* more than there is memory for */
+        fds[i] = send_part(server, "/released", LARGE);
+        WAIT_UNTIL(atomic_load(&later.held) == i + 1);
+        WAIT_UNTIL(http_stats(server).body_bytes == 0);
+    }
+    later_gate(true);
+    for (int i = 0; i < 4; i++) {
+        receive(fds[i], &answer_);
+        assert_int_equal(answer_.status, 202);
+        close(fds[i]);
+    }
+    end_server(server);
+    later_end();
+}
+
 static void what_is_read_ahead_counts_too(void **state)
 {
     struct http_server *server = start_with_budget();
@@ -328,6 +355,7 @@ int main(void)
         cmocka_unit_test(the_body_that_would_outgrow_the_memory_is_refused),
         cmocka_unit_test(a_chunked_body_counts_too),
         cmocka_unit_test(a_body_whose_answer_is_owed_is_held),
+        cmocka_unit_test(a_body_that_is_released_is_not_held),
         cmocka_unit_test(what_is_read_ahead_counts_too),
         cmocka_unit_test(everything_is_released_in_the_end),
     };

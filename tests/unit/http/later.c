@@ -8,10 +8,13 @@ static void see_absence(struct http_request *request, void *arg)
     http_respond(request, 200, NULL, SLICE("{}"));
 }
 
-static const struct http_route routes[] = {
-    {"POST", "/later", later_handle}, {"GET", "/now", see_absence}, {0}};
+static const struct http_route routes[] = {{"POST", "/later", later_handle},
+                                           {"POST", "/released", later_release},
+                                           {"GET", "/now", see_absence},
+                                           {0}};
 
 #define LATER "POST /later HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+#define RELEASED "POST /released HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
 
 static int set_up(void **state)
 {
@@ -142,6 +145,51 @@ static void pipelined_requests_wait_for_each_other(void **state)
     close(fd);
 }
 
+static void what_is_released_is_gone_and_answered_all_the_same(void **state)
+{
+    static const char *const texts[] = {RELEASED,
+                                        RELEASED RELEASED "GET /now HTTP/1.1\r\nHost: x\r\n\r\n"};
+    struct answer answer;
+
+    for (int pipelined = 0; pipelined < 2; pipelined++) {
+        int fd = connect_to(*state);
+
+        later_gate(false);
+        send_text(fd, texts[pipelined]);
+        WAIT_UNTIL(atomic_load(&later.held) == 1);
+        assert_true(is_silent(fd));
+        later_gate(true);
+        receive(fd, &answer);
+        assert_int_equal(answer.status, 202);
+        if (pipelined) {
+            receive(fd, &answer);
+            assert_int_equal(answer.status, 202);
+        }
+        send_text(fd, pipelined ? RELEASED : "GET /now HTTP/1.1\r\nHost: x\r\n\r\n");
+        receive(fd, &answer);
+        assert_int_equal(answer.status, 200);
+        if (pipelined) {
+            receive(fd, &answer);
+            assert_int_equal(answer.status, 202);
+        }
+        close(fd);
+    }
+    assert_int_equal(atomic_load(&later.remains), 0);
+}
+
+static void a_client_that_leaves_after_the_release_costs_nothing(void **state)
+{
+    int fd = connect_to(*state);
+
+    later_gate(false);
+    send_text(fd, RELEASED);
+    WAIT_UNTIL(atomic_load(&later.held) == 1);
+    close(fd);
+    later_gate(true);
+    WAIT_UNTIL(atomic_load(&later.held) == 0);
+    WAIT_UNTIL(http_stats(*state).connections == 0);
+}
+
 static void an_answer_to_a_client_that_left_goes_nowhere(void **state)
 {
     enum { CLIENTS = 20 };
@@ -179,6 +227,8 @@ int main(void)
         cmocka_unit_test(connections_are_spread_evenly_over_the_loops),
         cmocka_unit_test(bytes_sent_while_waiting_are_the_next_request),
         cmocka_unit_test(pipelined_requests_wait_for_each_other),
+        cmocka_unit_test(what_is_released_is_gone_and_answered_all_the_same),
+        cmocka_unit_test(a_client_that_leaves_after_the_release_costs_nothing),
         cmocka_unit_test(an_answer_to_a_client_that_left_goes_nowhere),
         cmocka_unit_test(a_loop_tells_of_its_turns),
     };

@@ -31,6 +31,7 @@ static struct {
     _Atomic size_t turns;   /* of all loops */
     _Atomic size_t stopped; /* loops */
     _Atomic size_t posted;  /* batches mailed back */
+    _Atomic size_t remains; /* parts of requests that were there after their release */
 } later = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 __attribute__((unused)) static void later_deliver(struct mail *mail)
@@ -92,6 +93,17 @@ __attribute__((unused)) static void later_handle(struct http_request *request, v
         *open = mem_zalloc(sizeof **open);
     (*open)->requests[(*open)->count++] = request;
     atomic_fetch_add(&later.held, 1);
+}
+
+/* The same for a handler that needs nothing of the request meanwhile. */
+__attribute__((unused)) static void later_release(struct http_request *request, void *arg)
+{
+    later_handle(request, arg);
+    http_request_release(request);
+    http_request_release(request); /* once was enough */
+    if (http_request_method(request).at != NULL || http_request_path(request).at != NULL ||
+        http_request_body(request).at != NULL || http_request_header(request, "host").at != NULL)
+        atomic_fetch_add(&later.remains, 1);
 }
 
 static struct batch *later_take(void)
