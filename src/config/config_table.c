@@ -141,7 +141,7 @@ const struct config_option config_table[] = {
      "FORWARD_WINDOW=quiet begins to forward below this percentage of the recent peak"},
     {NULL, "QUIET_ABOVE", INTEGER(quiet_above, 1, 100), "40", NULL,
      "FORWARD_WINDOW=quiet stops above this percentage; not less than QUIET_BELOW"},
-    {NULL, "FORWARD_BATCH_ROWS", INTEGER(forward_batch_rows, 1000, 10000000), "50000",
+    {NULL, "FORWARD_BATCH_ROWS", INTEGER(forward_batch_rows, 1000, 10000000), "100000",
      NULL, "datapoints written to the store at a time, at most"},
     /* The least bound holds the largest transaction, a little over 8 MiB, twice. */
     {NULL, "FORWARD_BATCH_BYTES", SIZE(forward_batch_bytes, 16 * MIB, GIB), "16MiB", NULL,

@@ -287,6 +287,7 @@ static inline char walk_peek(const struct walk *walk)
     return walk->at < walk->tokens ? walk->text[walk->offsets[walk->at]] : '\0';
 }
 
+/* Nearly every string ends where the next token begins, and has no escapes. */
 static inline __attribute__((always_inline)) int walk_string(struct walk *walk,
                                                              struct json_parser *parser)
 {
@@ -294,7 +295,8 @@ static inline __attribute__((always_inline)) int walk_string(struct walk *walk,
     const char *last = walk->text + walk->offsets[walk->at + 1] - 1;
     int rc;
 
-    if (walk->has_escapes || *last != '"' || last == start || walk->used == walk->room) {
+    if (*last != '"' || last == start || walk->used == walk->room ||
+        (walk->has_escapes && memchr(start, '\\', (size_t)(last - start)) != NULL)) {
         walk_leave(walk, parser);
         rc = read_string(parser);
         *walk = walk_resume(parser);
