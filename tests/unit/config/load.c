@@ -84,7 +84,7 @@ static void without_anything_the_defaults_hold(void **state)
     assert_int_equal(config.segment_bytes, 64 * MIB);
     assert_int_equal(config.commit_max_bytes, 64 * MIB);
     assert_int_equal(config.dedup_ids, 1000000);
-    assert_int_equal(config.forward_batch_rows, 50000);
+    assert_int_equal(config.forward_batch_rows, 100000);
     assert_int_equal(config.forward_batch_bytes, 16 * MIB);
     assert_int_equal(config.forward_batch_age, 200);
     assert_int_equal(config.forward_retry_min, 100);
