@@ -144,8 +144,9 @@ struct slice http_request_body(const struct http_request *request);
 /* "127.0.0.1". */
 void http_request_peer(const struct http_request *request, char *out, size_t size);
 
-/* The handler, which answers later, needs none of these any more: they are absent from now on, and
- * their memory takes in other requests meanwhile. */
+/* For a handler that answers later and needs no more of what was sent: method, path, query,
+ * capture, headers and body are absent from now on, and their memory takes in other requests
+ * meanwhile. */
 void http_request_release(struct http_request *request);
 
 /* The value of a query parameter, percent-decoded into out (size bytes with a NUL).

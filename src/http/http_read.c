@@ -193,19 +193,25 @@ void read_on(struct http_conn *conn)
         take_body(conn);
 }
 
-/* What is to be had at once, into the room that there is: for the rest of a body that was
- * announced, or a little. Gives whether there may be more; a connection that has ended is closed.
- */
+/* The room that the next bytes need at least: no more than a body that was announced still takes,
+ * for which there is room already. */
+static size_t least_room(const struct http_conn *conn)
+{
+    size_t left = LEAST_ROOM;
+
+    if (conn->state == CONN_BODY && !conn->chunked && !conn->whole)
+        left = conn->body_len - body_so_far(conn);
+    return left < LEAST_ROOM ? left : LEAST_ROOM;
+}
+
+/* What is to be had at once, into the room that there is. Gives whether there may be more; a
+ * connection that has ended is closed. */
 static bool receive(struct http_conn *conn)
 {
     h2o_buffer_t **input = &conn->sock->input;
-    size_t wanted = LEAST_ROOM;
-    h2o_iovec_t room;
+    h2o_iovec_t room = h2o_buffer_reserve(input, least_room(conn));
     ssize_t got;
 
-    if (conn->state == CONN_BODY && !conn->chunked && conn->body_len - body_so_far(conn) < wanted)
-        wanted = conn->body_len - body_so_far(conn);
-    room = h2o_buffer_reserve(input, wanted);
     got = recv(h2o_socket_get_fd(conn->sock), room.base, room.len, 0);
     if (got > 0)
         (*input)->size += (size_t)got;
@@ -245,7 +251,7 @@ void read_event(h2o_socket_t *sock, const char *err)
         if (conn->state == CONN_CLOSING || conn->state == CONN_CLOSED)
             return;
         take_in(conn);
-    } while (more && (conn->state == CONN_HEAD || conn->state == CONN_BODY));
+    } while (more && (conn->state == CONN_HEAD || (conn->state == CONN_BODY && !conn->whole)));
     hold_update(conn);
     conn_close_if_ended(conn);
 }

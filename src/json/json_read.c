@@ -7,95 +7,12 @@
  * without escapes stays where it is; other text is unescaped into `scratch`, which is as
  * long as the whole text because unescaping never makes it longer.
  */
-#include "json/json.h"
-
-#include "json/json_priv.h"
+#include "json/json_parser.h"
 
 #include "base/mem.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-struct json_parser {
-    struct json_index *index;
-    const char *text;
-    size_t len;
-    bool has_escapes;        /* there is a backslash in the text */
-    const uint32_t *offsets; /* of the tokens, and of the end */
-    uint32_t tokens;
-    uint32_t at; /* the token that is next */
-
-    struct json_node *tape;
-    uint32_t used;
-    uint32_t room;
-
-    char *scratch;
-    size_t scratch_used;
-    size_t scratch_size;
-
-    bool walking;  /* between json_array_begin() and the end of its array */
-    bool at_first; /* no element has been taken yet */
-    struct err *err;
-};
-
-struct json_parser *json_parser_open(void)
-{
-    struct json_parser *parser = mem_zalloc(sizeof *parser);
-
-    parser->index = json_index_open();
-    return parser;
-}
-
-void json_parser_close(struct json_parser *parser)
-{
-    if (parser == NULL)
-        return;
-    json_index_close(parser->index);
-    free(parser->scratch);
-    free(parser->tape);
-    free(parser);
-}
-
-void json_parser_shrink(struct json_parser *parser, size_t keep)
-{
-    json_index_shrink(parser->index, keep);
-    if (parser->room > keep / 8 + 1024) { /* a value and its share of names: 8 bytes or more */
-        free(parser->tape);
-        parser->tape = NULL;
-        parser->room = 0;
-    }
-    if (parser->scratch_size > keep) {
-        free(parser->scratch);
-        parser->scratch = NULL;
-        parser->scratch_size = 0;
-    }
-    parser->walking = false;
-}
-
-static int fail_at(struct json_parser *parser, size_t offset, const char *why)
-{
-    parser->walking = false;
-    err_set(parser->err, ERR_INVALID, "invalid JSON at byte %zu: %s", offset, why);
-    return ERR_INVALID;
-}
-
-static size_t token_start(const struct json_parser *parser)
-{
-    return parser->at < parser->tokens ? parser->offsets[parser->at] : parser->len;
-}
-
-static int fail(struct json_parser *parser, const char *why)
-{
-    if (parser->at >= parser->tokens)
-        why = "the text ends too early";
-    return fail_at(parser, token_start(parser), why);
-}
-
-/* The first character of the next token; NUL, which begins no valid one, at the end. */
-static inline char peek(const struct json_parser *parser)
-{
-    return parser->at < parser->tokens ? parser->text[parser->offsets[parser->at]] : '\0';
-}
 
 /* The next token without the white space behind it. Takes it. */
 static inline struct slice take_token(struct json_parser *parser)
@@ -108,10 +25,10 @@ static inline struct slice take_token(struct json_parser *parser)
     return (struct slice){start, (size_t)(end - start)};
 }
 
-static int __attribute__((noinline)) grow_tape(struct json_parser *parser)
+static int grow_tape(struct json_parser *parser)
 {
     if (parser->room == JSON_MAX_NODES)
-        return fail(parser, "more values than a text may hold");
+        return json_fail(parser, "more values than a text may hold");
     parser->room = parser->room == 0 ? 256 : parser->room * 2;
     parser->tape = mem_realloc(parser->tape, parser->room * sizeof *parser->tape);
     return 0;
@@ -148,18 +65,18 @@ static int read_escaped(struct json_parser *parser, struct slice inside)
     out = parser->scratch + parser->scratch_used;
     wrong = json_unescape(inside.at, inside.len, out, &len, &has_nul, &offset);
     if (wrong != NULL)
-        return fail_at(parser, (size_t)(inside.at - parser->text) + offset, wrong);
+        return json_fail_at(parser, (size_t)(inside.at - parser->text) + offset, wrong);
     parser->scratch_used += len;
     return add_node(parser, JSON_STRING, (struct slice){out, len}, has_nul);
 }
 
-static int __attribute__((noinline)) read_string(struct json_parser *parser)
+static int read_string(struct json_parser *parser)
 {
     struct slice token = take_token(parser);
     struct slice inside = {token.at + 1, token.len - 2};
 
     if (token.len < 2 || token.at[token.len - 1] != '"')
-        return fail_at(parser, (size_t)(token.at - parser->text), "this string has no end");
+        return json_fail_at(parser, (size_t)(token.at - parser->text), "this string has no end");
     if (parser->has_escapes && memchr(inside.at, '\\', inside.len) != NULL)
         return read_escaped(parser, inside);
     return add_node(parser, JSON_STRING, inside, false);
@@ -208,7 +125,7 @@ static int read_number(struct json_parser *parser)
     struct slice token = take_token(parser);
 
     if (!is_number(token))
-        return fail_at(parser, (size_t)(token.at - parser->text), "this is no number");
+        return json_fail_at(parser, (size_t)(token.at - parser->text), "this is no number");
     return add_node(parser, JSON_NUMBER, token, false);
 }
 
@@ -217,13 +134,13 @@ static int read_word(struct json_parser *parser, const char *word, uint8_t type)
     struct slice token = take_token(parser);
 
     if (!slice_is(token, word))
-        return fail_at(parser, (size_t)(token.at - parser->text), "expected a value");
+        return json_fail_at(parser, (size_t)(token.at - parser->text), "expected a value");
     return add_node(parser, type, token, false);
 }
 
-static int __attribute__((noinline)) read_bare(struct json_parser *parser)
+static int read_bare(struct json_parser *parser)
 {
-    switch (peek(parser)) {
+    switch (json_peek(parser)) {
     case 't':
         return read_word(parser, "true", JSON_TRUE);
     case 'f':
@@ -243,9 +160,12 @@ static int __attribute__((noinline)) read_bare(struct json_parser *parser)
     case '9':
         return read_number(parser);
     default:
-        return fail(parser, "expected a value");
+        return json_fail(parser, "expected a value");
     }
 }
+
+/* What takes the address of a walk: called, it would keep all of it in memory. */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 
 /*
  * Where the walk is, in variables of its own: as far as a compiler knows, each node that is written
@@ -287,21 +207,27 @@ static inline char walk_peek(const struct walk *walk)
     return walk->at < walk->tokens ? walk->text[walk->offsets[walk->at]] : '\0';
 }
 
+/* A step that the parser does itself. */
+static ALWAYS_INLINE int walk_by(struct walk *walk, struct json_parser *parser,
+                                 int (*step)(struct json_parser *parser))
+{
+    int rc;
+
+    walk_leave(walk, parser);
+    rc = step(parser);
+    *walk = walk_resume(parser);
+    return rc;
+}
+
 /* Nearly every string ends where the next token begins, and has no escapes. */
-static inline __attribute__((always_inline)) int walk_string(struct walk *walk,
-                                                             struct json_parser *parser)
+static ALWAYS_INLINE int walk_string(struct walk *walk, struct json_parser *parser)
 {
     const char *start = walk->text + walk->offsets[walk->at];
     const char *last = walk->text + walk->offsets[walk->at + 1] - 1;
-    int rc;
 
     if (*last != '"' || last == start || walk->used == walk->room ||
-        (walk->has_escapes && memchr(start, '\\', (size_t)(last - start)) != NULL)) {
-        walk_leave(walk, parser);
-        rc = read_string(parser);
-        *walk = walk_resume(parser);
-        return rc;
-    }
+        (walk->has_escapes && memchr(start, '\\', (size_t)(last - start)) != NULL))
+        return walk_by(walk, parser, read_string);
     walk->tape[walk->used] = (struct json_node){.type = JSON_STRING,
                                                 .next = walk->used + 1,
                                                 .len = (uint32_t)(last - start - 1),
@@ -311,21 +237,10 @@ static inline __attribute__((always_inline)) int walk_string(struct walk *walk,
     return 0;
 }
 
-static inline __attribute__((always_inline)) int walk_bare(struct walk *walk,
-                                                           struct json_parser *parser)
-{
-    int rc;
-
-    walk_leave(walk, parser);
-    rc = read_bare(parser);
-    *walk = walk_resume(parser);
-    return rc;
-}
-
 static int walk_fail(const struct walk *walk, struct json_parser *parser, const char *why)
 {
     walk_leave(walk, parser);
-    return fail(parser, why);
+    return json_fail(parser, why);
 }
 
 /* A container that has not ended yet. */
@@ -335,18 +250,15 @@ struct open {
     bool object;
 };
 
-static inline __attribute__((always_inline)) int
-walk_open(struct walk *walk, struct json_parser *parser, bool object, struct open *ret)
+static ALWAYS_INLINE int walk_open(struct walk *walk, struct json_parser *parser, bool object,
+                                   struct open *ret)
 {
     *ret = (struct open){.node = walk->used, .object = object};
     if (walk->used == walk->room) {
-        int rc;
+        int rc = walk_by(walk, parser, grow_tape);
 
-        walk_leave(walk, parser);
-        rc = grow_tape(parser);
         if (rc < 0)
             return rc;
-        *walk = walk_resume(parser);
     }
     walk->tape[walk->used] = (struct json_node){.type = object ? JSON_OBJECT : JSON_ARRAY};
     walk->used++;
@@ -361,8 +273,7 @@ static inline void walk_close(struct walk *walk, const struct open *open)
     walk->at++;
 }
 
-static inline __attribute__((always_inline)) int walk_name(struct walk *walk,
-                                                           struct json_parser *parser)
+static ALWAYS_INLINE int walk_name(struct walk *walk, struct json_parser *parser)
 {
     int rc;
 
@@ -377,8 +288,7 @@ static inline __attribute__((always_inline)) int walk_name(struct walk *walk,
     return 0;
 }
 
-/* Reads a value; `depth` is that of a container which begins here, 1 for the root. */
-static int read_value(struct json_parser *parser, unsigned depth)
+int json_read_value(struct json_parser *parser, unsigned depth)
 {
     struct open open[JSON_MAX_DEPTH];
     unsigned level = 0; /* containers that are open */
@@ -396,7 +306,7 @@ static int read_value(struct json_parser *parser, unsigned depth)
         else if (begun)
             rc = walk_open(&walk, parser, first == '{', &open[level++]);
         else
-            rc = walk_bare(&walk, parser);
+            rc = walk_by(&walk, parser, read_bare);
         if (rc < 0)
             return rc;
         for (; level > 0; level--) {
@@ -424,106 +334,4 @@ static int read_value(struct json_parser *parser, unsigned depth)
     }
     walk_leave(&walk, parser);
     return 0;
-}
-
-static int begin(struct json_parser *parser, struct slice text, struct err *err)
-{
-    enum json_index_result result = JSON_INDEX_OTHER;
-    const char *why = "not readable";
-    size_t offset;
-
-    parser->walking = false;
-    parser->err = err;
-    if (text.len < UINT32_MAX - JSON_PADDING)
-        result =
-            json_index_build(parser->index, text.at, text.len, &parser->offsets, &parser->tokens);
-    if (result == JSON_INDEX_EMPTY)
-        why = "the text is empty";
-    if (result != JSON_INDEX_OK) {
-        const char *found = json_find_fault(result, text.at, text.len, &offset);
-
-        if (found != NULL)
-            return fail_at(parser, offset, found);
-        return err_set(err, ERR_INVALID, "invalid JSON: %s", why);
-    }
-    parser->text = text.at;
-    parser->len = text.len;
-    parser->has_escapes = memchr(text.at, '\\', text.len) != NULL;
-    parser->at = 0;
-    parser->used = 0;
-    parser->scratch_used = 0;
-    return 0;
-}
-
-static int check_end(struct json_parser *parser)
-{
-    if (parser->at < parser->tokens)
-        return fail(parser, "something follows the value");
-    return 0;
-}
-
-int json_parse(struct json_parser *parser, struct slice text, const struct json_node **ret_tape,
-               struct err *err)
-{
-    int rc = begin(parser, text, err);
-
-    if (rc == 0)
-        rc = read_value(parser, 1);
-    if (rc == 0)
-        rc = check_end(parser);
-    if (rc == 0)
-        *ret_tape = parser->tape;
-    return rc;
-}
-
-int json_array_begin(struct json_parser *parser, struct slice text, bool *ret_is_array,
-                     struct err *err)
-{
-    size_t blank = 0;
-    int rc;
-
-    while (blank < text.len && memchr(" \t\r\n", text.at[blank], 4) != NULL)
-        blank++;
-    if (blank == text.len || text.at[blank] != '[') {
-        parser->walking = false;
-        *ret_is_array = false;
-        return 0;
-    }
-    rc = begin(parser, text, err);
-    if (rc < 0)
-        return rc;
-    parser->at = 1;
-    parser->walking = true;
-    parser->at_first = true;
-    *ret_is_array = true;
-    return 0;
-}
-
-int json_array_next(struct json_parser *parser, const struct json_node **ret_tape, struct err *err)
-{
-    int rc;
-
-    parser->err = err;
-    if (!parser->walking)
-        return err_set(err, ERR_INVALID, "no array is being walked");
-    parser->used = 0;
-    parser->scratch_used = 0;
-    if (peek(parser) == ']') {
-        parser->at += 1;
-        rc = check_end(parser);
-        parser->walking = false;
-        if (rc == 0)
-            *ret_tape = NULL;
-        return rc;
-    }
-    if (!parser->at_first) {
-        if (peek(parser) != ',')
-            return fail(parser, "expected ',' or ']'");
-        parser->at += 1;
-    }
-    parser->at_first = false;
-    rc = read_value(parser, 2);
-    if (rc == 0)
-        *ret_tape = parser->tape;
-    return rc;
 }

@@ -102,11 +102,12 @@ static int fill(struct wal *wal, int fd)
         return code;
     for (uint64_t at = 0; at < size; at += CHUNK) {
         struct iovec vector = {zeros, size - at < CHUNK ? (size_t)(size - at) : CHUNK};
-        int64_t started_us = clock_mono_us();
+        int64_t started_us;
 
         if (stopping(wal))
             return -EINTR;
-        uncache_idle(wal);
+        uncache_idle(wal); /* the log may grow by several segments until this one is ready */
+        started_us = clock_mono_us();
         if ((code = disk->write(disk, fd, &vector, 1, at)) < 0)
             return code;
         if (wal->options.sync && (code = disk->sync(disk, fd)) < 0)

@@ -340,6 +340,30 @@ static void too_many_values_are_refused(void **state)
     buf_free(&text);
 }
 
+static void whatever_stands_where_the_tape_grows_is_read(void **state)
+{
+    static const char *const last[] = {"\"s\"", "\"\\n\"", "{\"k\":\"v\"}", "{\"k\":[1]}",
+                                       "[]",    "true",    "1.50",          "{}"};
+    struct buf text = {0};
+    (void)state;
+
+    for (size_t kind = 0; kind < sizeof last / sizeof *last; kind++) {
+        for (int before = 252; before < 260; before++) { /* it begins with 256 nodes */
+            text.len = 0;
+            buf_append_char(&text, '[');
+            for (int i = 0; i < before; i++)
+                buf_append_text(&text, i % 2 == 0 ? "0," : "\"x\",");
+            buf_append_text(&text, last[kind]);
+            buf_append_text(&text, "]");
+            buf_reserve(&text, 1)[0] = '\0';
+            json_parser_close(parser);
+            parser = json_parser_open();
+            assert_reads_as(buf_slice(&text), text.data);
+        }
+    }
+    buf_free(&text);
+}
+
 static void nul_is_told(void **state)
 {
     struct slice text = padded(SLICE("[\"a\\u0000b\",\"ab\",\"\\u0001\"]"), 0);
@@ -464,6 +488,7 @@ int main(void)
         cmocka_unit_test(bad_utf8_is_refused_wherever_it_is),
         cmocka_unit_test(nesting_has_a_bound),
         cmocka_unit_test(too_many_values_are_refused),
+        cmocka_unit_test(whatever_stands_where_the_tape_grows_is_read),
         cmocka_unit_test(nul_is_told),
         cmocka_unit_test(a_text_of_20_mib_is_read_and_its_memory_given_back),
         cmocka_unit_test(an_array_is_walked_element_by_element),
