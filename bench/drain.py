@@ -6,12 +6,13 @@ an empty database; the tool loads what the first engine wrote, exported with all
 into another empty database. The engine's clock runs from its first commit to the last of the
 backlog, of which it keeps account in /v1/deliveries; rows of the first batch do not count.
 
-Beside PostgreSQL transactions come in all the while, at a fixed rate. A lock on the table holds
-the first commit back until they do.
+Beside PostgreSQL transactions come in all the while, at a fixed rate. A lock on the table, taken before
+the engine starts, holds the first commit back until they do.
 """
 
 import contextlib
 import datetime
+import functools
 import os
 import shutil
 import subprocess
@@ -51,9 +52,8 @@ class Drain:
         self.backlog.command("migrate", DATABASE_URL=url)
 
     def run_engine(self, url, beside=contextlib.nullcontext):
-        """Drains a copy of the backlog; gives rows a second, and how many rows there are in the
+        """Drains a copy of the backlog into a database with its tables; gives rows a second, and how many rows there are in the
         end. `beside(engine)` is entered before and left when the backlog is stored."""
-        self.prepare(url)
         self.count += 1
         folder = self.settings.folder / f"drain-{self.count}"
         engines.copy_of(self.backlog.folder, folder)
@@ -112,9 +112,9 @@ def into_postgres(settings, drain):
         return server.url()
 
     @contextlib.contextmanager
-    def traffic(engine):
+    def traffic(engine, release):
         load = Load(engine.url, "/analytics", engine.token(), bodies, CONNECTIONS)
-        with postgres.locked(server.url(), "event") as release, load.running(RATE) as result:
+        with load.running(RATE) as result:
             engine.wait_until(lambda: engine.metrics()[COMMITTED] > RATE / 10, 30)
             release()
             yield
@@ -123,7 +123,10 @@ def into_postgres(settings, drain):
             raise Invalid(f"only {reached:.0f} of {RATE} requests a second came in")
 
     def measure_engine():
-        rate, rows = drain.run_engine(empty_database(), traffic)
+        url = empty_database()
+        drain.prepare(url)
+        with postgres.locked(url, "event") as release:  # before the engine is there to store rows
+            rate, rows = drain.run_engine(url, functools.partial(traffic, release=release))
         check_rows(server.ask("SELECT count(*) AS n FROM event")[0]["n"], rows)
         return rate
 
@@ -135,7 +138,9 @@ def into_postgres(settings, drain):
         check_rows(server.ask("SELECT count(*) AS n FROM event")[0]["n"], drain.rows)
         return drain.rows / took
 
-    drain.run_engine(empty_database())
+    url = empty_database()
+    drain.prepare(url)
+    drain.run_engine(url)
     postgres.copy(server.url(), f"(SELECT * FROM event ORDER BY id) TO '{file}'")
     measure_engine()
     measure_copy()
@@ -161,6 +166,7 @@ def into_sqlite(settings, drain):
 
     def measure_engine():
         remove_database()
+        drain.prepare(f"sqlite:{database}")
         rate, rows = drain.run_engine(f"sqlite:{database}")
         check_rows(int(shell(database, "SELECT count(*) FROM event")), rows)
         return rate
