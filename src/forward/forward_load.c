@@ -117,6 +117,18 @@ static bool has_orders(struct forward *forward)
     return orders;
 }
 
+/* All that there is has been taken: the store keeps up, and may take its time. */
+static void spread(struct forward *forward, struct slot *slot)
+{
+    bool stopping;
+
+    pthread_mutex_lock(&forward->lock);
+    stopping = forward->stopping;
+    pthread_mutex_unlock(&forward->lock);
+    if (!stopping)
+        store_batch_spread(slot->batch, forward->options.batch_age_ms * 1000);
+}
+
 /* Fills a slot; false if new orders came first. */
 static bool load(struct forward *forward, struct slot *slot, struct queue_reader *reader)
 {
@@ -140,8 +152,12 @@ static bool load(struct forward *forward, struct slot *slot, struct queue_reader
             log_info("forward", "the queue can be read again");
             disk_failed = false;
         }
-        if (code == 0 || (something && aged))
+        if (code == 0)
             return true;
+        if (something && aged) {
+            spread(forward, slot);
+            return true;
+        }
         if (code != ERR_NOT_FOUND) {
             if (!disk_failed)
                 log_error("forward", "cannot read the queue: %s", err.text);

@@ -157,6 +157,12 @@ void store_batch_reset(struct store_batch *batch)
 {
     buf_reset(&batch->bytes, SIZE_MAX);
     batch->count = 0;
+    batch->spread_us = 0;
+}
+
+void store_batch_spread(struct store_batch *batch, int64_t us)
+{
+    batch->spread_us = us;
 }
 
 void store_batch_add(struct store_batch *batch, const char *id, const char *product,

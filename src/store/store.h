@@ -87,6 +87,12 @@ size_t store_batch_count(const struct store_batch *batch); /* transactions */
 size_t store_batch_bytes(const struct store_batch *batch); /* encoded */
 size_t store_batch_rows(const struct store_batch *batch, size_t first, size_t last);
 
+/* Nobody is in a hurry: a server may get the batch in small pieces over so many microseconds, so
+ * that it leaves the processors to others in between; never over more than a quarter of the time
+ * limit. Until the next reset; 0, the default: as fast as it takes them. Embedded stores do not
+ * heed it. */
+void store_batch_spread(struct store_batch *batch, int64_t us);
+
 /* Stores the transactions [first, last) of the batch (possibly none) and moves the cursor of
  * `node` from `from` to `to`, in one database transaction. */
 MUST_CHECK int store_write(struct store *store, const struct store_batch *batch, size_t first,

@@ -55,6 +55,7 @@ struct store_batch {
     struct store_mark *marks;
     size_t count;
     size_t room;
+    int64_t spread_us; /* 0: at once */
 };
 
 /* What is done to the rows of a step, and to which of them; all as text. */

@@ -56,6 +56,11 @@ int store_pg_wait(struct store_pg *pg, short events, struct err *err);
 /* The same of another descriptor. */
 int store_pg_wait_for(struct store_pg *pg, int fd, short events, struct err *err);
 
+/* Until an instant of the monotonic clock, or something has come from the server, which is taken
+ * in: the server says nothing while it takes rows, so it is an error that comes, for whoever reads
+ * the next result. */
+int store_pg_rest(struct store_pg *pg, int64_t until_us, struct err *err);
+
 /* Closes the connection. */
 void store_pg_break(struct store_pg *pg);
 

@@ -12,6 +12,8 @@
  */
 #include "store/postgres/postgres_priv.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <poll.h>
 
@@ -78,6 +80,29 @@ static int send_some(struct store_pg *pg, bool *ret_done, struct err *err)
     error = store_pg_wait(pg, POLLIN | POLLOUT, err);
     if (error == 0 && !PQconsumeInput(pg->connection))
         error = store_pg_lost(pg->connection, "read from the server", err);
+    return error;
+}
+
+int store_pg_rest(struct store_pg *pg, int64_t until_us, struct err *err)
+{
+    struct pollfd fds[] = {
+        {.fd = PQsocket(pg->connection), .events = POLLIN},
+        {.fd = pg->store.wake_fd, .events = POLLIN},
+    };
+    int64_t left_us = until_us - clock_mono_us();
+    int error = 0;
+
+    if (left_us > 0) {
+        struct timespec left = {left_us / 1000000, left_us % 1000000 * 1000};
+
+        ppoll(fds, 2, &left, NULL); /* if it fails the pieces come sooner */
+    }
+    if (store_interrupted(&pg->store))
+        error = err_set(err, ERR_UNAVAILABLE, "interrupted");
+    else if (fds[0].revents != 0 && !PQconsumeInput(pg->connection))
+        error = store_pg_lost(pg->connection, "read from the server", err);
+    if (error != 0)
+        store_pg_break(pg);
     return error;
 }
 

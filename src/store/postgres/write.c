@@ -6,17 +6,30 @@
  * which fails the transaction and skips the COMMIT. Otherwise the rows follow: a slice of the
  * batch, as encoded, between COPY's header and trailer. The server then goes on to COMMIT.
  *
+ * A batch that is to be spread goes in pieces that keep the server busy for a fraction of a
+ * millisecond, at even intervals. At once, it would be busy for as long as the rows take it, and a
+ * scheduler lets a thread that is at work go on for milliseconds before others get their turn.
+ *
  * Any error rolls back or breaks the connection. If the answer to COMMIT is lost, the
  * transaction may have been committed: the cursor tells.
  */
 #include "store/postgres/postgres_priv.h"
 
+#include "base/clock.h"
+
 #include <inttypes.h>
 
 #define COPY_ROWS "COPY event (" STORE_PG_COLUMNS ") FROM STDIN (FORMAT binary);"
 
-/* Bytes handed to libpq at a time, which copies them. */
-enum { CHUNK = 128 * 1024 };
+/* Bytes handed to libpq at a time, which copies them: at once, and of what is spread; and the
+ * longest interval between the latter. */
+enum { CHUNK = 128 * 1024, PIECE = 16 * 1024, PIECE_US = 2000 };
+
+/* How the rows of a write are handed over. */
+struct pace {
+    size_t piece;
+    int64_t interval_us;
+};
 
 /* Appends `before`, the text as an SQL literal, and `behind`. */
 static int append_literal(struct store_pg *pg, struct buf *sql, const char *before,
@@ -63,16 +76,31 @@ static int send_chunk(struct store_pg *pg, const char *bytes, size_t len, struct
     return store_pg_flush(pg, err);
 }
 
-static int send_rows(struct store_pg *pg, struct slice rows, struct err *err)
+static struct pace pace_of(const struct store_pg *pg, const struct store_batch *batch)
 {
+    int64_t most_us = pg->store.timeout_us / 4;
+    int64_t spread_us = batch->spread_us < most_us ? batch->spread_us : most_us;
+    int64_t interval_us = spread_us / (int64_t)(batch->bytes.len / PIECE + 1);
+
+    if (interval_us == 0)
+        return (struct pace){CHUNK, 0};
+    return (struct pace){PIECE, interval_us < PIECE_US ? interval_us : PIECE_US};
+}
+
+static int send_rows(struct store_pg *pg, struct slice rows, struct pace pace, struct err *err)
+{
+    int64_t next_us = clock_mono_us();
     int error = send_chunk(pg, store_pg_copy_header.at, store_pg_copy_header.len, err);
 
     while (error == 0 && rows.len > 0) {
-        size_t len = rows.len < CHUNK ? rows.len : CHUNK;
+        size_t len = rows.len < pace.piece ? rows.len : pace.piece;
 
         error = send_chunk(pg, rows.at, len, err);
         rows.at += len;
         rows.len -= len;
+        next_us += pace.interval_us;
+        if (error == 0 && pace.interval_us > 0 && rows.len > 0)
+            error = store_pg_rest(pg, next_us, err);
     }
     if (error == 0)
         error = send_chunk(pg, store_pg_copy_trailer.at, store_pg_copy_trailer.len, err);
@@ -85,14 +113,15 @@ static int send_rows(struct store_pg *pg, struct slice rows, struct err *err)
 
 /* Sends the rows and reads how COPY and the COMMIT behind it went. The server answers a
  * COMMIT that could not be with ROLLBACK, as if that were a success. */
-static int copy_and_commit(struct store_pg *pg, struct slice rows, struct err *err)
+static int copy_and_commit(struct store_pg *pg, struct slice rows, struct pace pace,
+                           struct err *err)
 {
     PGresult *result;
     int error;
 
     error = store_pg_expect(pg, PGRES_COPY_IN, NULL, err);
     if (error == 0)
-        error = send_rows(pg, rows, err);
+        error = send_rows(pg, rows, pace, err);
     if (error == 0)
         error = store_pg_expect(pg, PGRES_COMMAND_OK, NULL, err);
     if (error == 0)
@@ -125,8 +154,8 @@ static int move_only(struct store_pg *pg, const char *node, uint64_t from, uint6
     return error;
 }
 
-static int move_and_copy(struct store_pg *pg, struct slice rows, const char *node, uint64_t from,
-                         uint64_t to, struct err *err)
+static int move_and_copy(struct store_pg *pg, struct slice rows, struct pace pace, const char *node,
+                         uint64_t from, uint64_t to, struct err *err)
 {
     struct buf sql = {0};
     PGresult *moved;
@@ -148,7 +177,7 @@ static int move_and_copy(struct store_pg *pg, struct slice rows, const char *nod
     if (!moved_one(moved))
         error = not_at(node, from, err);
     PQclear(moved);
-    return error != 0 ? error : copy_and_commit(pg, rows, err);
+    return error != 0 ? error : copy_and_commit(pg, rows, pace, err);
 }
 
 int store_pg_write(struct store *store, const struct store_batch *batch, size_t first, size_t last,
@@ -162,7 +191,8 @@ int store_pg_write(struct store *store, const struct store_batch *batch, size_t 
     if (first == last)
         error = move_only(pg, node, from, to, err);
     else
-        error = move_and_copy(pg, store_batch_slice(batch, first, last), node, from, to, err);
+        error = move_and_copy(pg, store_batch_slice(batch, first, last), pace_of(pg, batch), node,
+                              from, to, err);
     if (error != 0)
         store_pg_recover(pg);
     return error;
@@ -222,7 +252,8 @@ int store_pg_put(struct store *store, const struct store_batch *batch, size_t in
     if (error == 0 && !there)
         error = store_pg_send(pg, COPY_ROWS "COMMIT", err);
     if (error == 0 && !there)
-        error = copy_and_commit(pg, store_batch_slice(batch, index, index + 1), err);
+        error = copy_and_commit(pg, store_batch_slice(batch, index, index + 1), pace_of(pg, batch),
+                                err);
     if (error != 0)
         store_pg_recover(pg);
     return error;

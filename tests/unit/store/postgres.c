@@ -225,6 +225,103 @@ static void a_server_that_hangs_while_rows_are_sent_runs_into_the_time_limit(voi
     store_close(store);
 }
 
+/* More than a thousand pieces, which take more than two seconds if they are spread over as long;
+ * nothing else of a test takes that. */
+#define SPREAD_ROWS 2048
+
+static struct store_batch *spread_batch(const struct store *store)
+{
+    static char value[TXN_MAX_VALUE];
+    struct store_batch *batch;
+
+    memset(value, 'v', sizeof value);
+    batch = batch_of(store, SPREAD_ROWS, (struct slice){value, sizeof value});
+    store_batch_spread(batch, INT64_C(3600) * 1000 * 1000);
+    return batch;
+}
+
+struct spread {
+    struct store *store;
+    struct store_batch *batch;
+    int code;
+    struct err err;
+};
+
+static void *write_spread(void *arg)
+{
+    struct spread *spread = arg;
+
+    spread->code =
+        store_write(spread->store, spread->batch, 0, SPREAD_ROWS, NODE, 0, 1, &spread->err);
+    return NULL;
+}
+
+/* Starts the write and returns once the server has taken rows and waits for more. */
+static pthread_t begin_spread(struct spread *spread)
+{
+    const char *sql = "SELECT pid FROM pg_stat_activity JOIN pg_stat_progress_copy USING (pid)"
+                      " WHERE application_name = 'labs-analytics' AND wait_event = 'ClientRead'"
+                      " AND tuples_processed > 0";
+    char *backend = NULL;
+    pthread_t thread;
+
+    assert_int_equal(pthread_create(&thread, NULL, write_spread, spread), 0);
+    for (int i = 0; backend == NULL && i < 1000; i++)
+        backend = test_postgres_ask(database, sql);
+    assert_non_null(backend);
+    free(backend);
+    return thread;
+}
+
+static void what_is_spread_is_stored_whole_and_within_the_time_limit(void **state)
+{
+    struct store *store = open_ready("", 2000);
+    struct spread spread = {.store = store, .batch = spread_batch(store)};
+
+    (void)state;
+    write_spread(&spread);
+    assert_string_equal(spread.err.text, "");
+    assert_int_equal(spread.code, 0);
+    assert_answer("SELECT count(*) FROM event", "2048");
+    assert_answer("SELECT position FROM forward_cursor", "1");
+    store_batch_close(spread.batch);
+    store_close(store);
+}
+
+static void an_interruption_ends_what_is_spread(void **state)
+{
+    struct store *store = open_ready("", LONG_MS);
+    struct spread spread = {.store = store, .batch = spread_batch(store)};
+    pthread_t thread = begin_spread(&spread);
+
+    (void)state;
+    store_interrupt(store);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(spread.code, ERR_UNAVAILABLE);
+    assert_string_equal(spread.err.text, "interrupted");
+    assert_answer("SELECT count(*) FROM event", "0");
+    store_batch_close(spread.batch);
+    store_close(store);
+}
+
+static void a_server_that_goes_ends_what_is_spread(void **state)
+{
+    struct store *store = open_ready("", LONG_MS);
+    struct spread spread = {.store = store, .batch = spread_batch(store)};
+    pthread_t thread = begin_spread(&spread);
+
+    (void)state;
+    test_postgres_run(database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                                " WHERE application_name = 'labs-analytics'");
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(spread.code, ERR_UNAVAILABLE);
+    assert_answer("SELECT count(*) FROM event", "0");
+    assert_ok(store_connect(store, &err));
+    assert_ok(store_write(store, spread.batch, 0, 0, NODE, 0, 1, &err));
+    store_batch_close(spread.batch);
+    store_close(store);
+}
+
 static void assert_cannot_connect(const char *url, const char *words)
 {
     struct store *store = open_url(url, LONG_MS);
@@ -411,6 +508,9 @@ int main(void)
         cmocka_unit_test_setup(an_interruption_ends_connecting, make),
         cmocka_unit_test_setup(a_server_that_hangs_while_rows_are_sent_runs_into_the_time_limit,
                                make),
+        cmocka_unit_test_setup(what_is_spread_is_stored_whole_and_within_the_time_limit, make),
+        cmocka_unit_test_setup(an_interruption_ends_what_is_spread, make),
+        cmocka_unit_test_setup(a_server_that_goes_ends_what_is_spread, make),
         cmocka_unit_test_setup(who_may_not_in_or_has_nowhere_to_go_is_told_so, make),
         cmocka_unit_test_setup(no_part_of_a_badly_written_password_is_told, make),
         cmocka_unit_test_setup(the_session_is_durable_bounded_and_named, make),
