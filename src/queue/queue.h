@@ -86,8 +86,9 @@ MUST_CHECK int queue_find(struct queue *queue, uint64_t position, struct txn *re
  * damaged: the log behind it is recycled. Forwarder's thread. */
 void queue_delivered(struct queue *queue, uint64_t cursor, uint64_t transactions);
 
-/* The store says that its cursor is elsewhere (it committed what we did not hear of): counts
- * anew. ERR_CONFLICT if this log has never been there. Forwarder's thread. */
+/* The store says that its cursor is elsewhere (it committed what we did not hear of, or what the
+ * log has lost since): counts anew. ERR_CONFLICT if this log cannot have been there. Forwarder's
+ * thread. */
 MUST_CHECK int queue_cursor_found(struct queue *queue, uint64_t cursor, struct err *err);
 
 struct queue_status {

@@ -4,6 +4,10 @@
  */
 #include "queue/queue_priv.h"
 
+#include "base/log.h"
+
+#include <inttypes.h>
+
 void queue_delivered(struct queue *queue, uint64_t cursor, uint64_t transactions)
 {
     uint64_t damaged = wal_lost(queue->wal, cursor).records;
@@ -16,13 +20,27 @@ void queue_delivered(struct queue *queue, uint64_t cursor, uint64_t transactions
     wal_release(queue->wal, cursor, NULL);
 }
 
+/* How far the store can be. Nobody but this process can have delivered what it accepts. */
+static uint64_t furthest(struct queue *queue, const struct wal_stats *log)
+{
+    uint64_t position;
+
+    pthread_mutex_lock(&queue->lock);
+    position = !queue->found                 ? queue->furthest
+               : queue->cursor > log->durable ? queue->cursor
+                                              : log->durable;
+    pthread_mutex_unlock(&queue->lock);
+    return position;
+}
+
 int queue_cursor_found(struct queue *queue, uint64_t cursor, struct err *err)
 {
     struct wal_stats log = wal_stats(queue->wal);
     uint64_t delivered;
+    bool lost;
     int code;
 
-    if (cursor > log.durable)
+    if (cursor > furthest(queue, &log))
         return err_set(err, ERR_CONFLICT,
                        "the store has position %llu of node %s, this log ends at %llu: is the data "
                        "directory an old copy?",
@@ -35,11 +53,18 @@ int queue_cursor_found(struct queue *queue, uint64_t cursor, struct err *err)
     if ((code = wal_count_before(queue->wal, cursor, &delivered, err)) != 0)
         return code;
     pthread_mutex_lock(&queue->lock);
+    lost = !queue->found && cursor > queue->known;
+    queue->found = true;
     queue->cursor = cursor;
     queue->delivered = delivered;
     queue->damaged = wal_lost(queue->wal, cursor).records;
     pthread_mutex_unlock(&queue->lock);
     wal_release(queue->wal, cursor, NULL);
+    if (lost)
+        log_warning("queue",
+                    "the log has lost its end, which the store has: positions %" PRIu64
+                    " to %" PRIu64,
+                    queue->known, cursor);
     return 0;
 }
 
@@ -59,7 +84,7 @@ struct queue_status queue_status(struct queue *queue)
     status.durable = status.log.durable;
     status.accepted = status.log.records;
     status.pending_transactions = status.accepted > delivered ? status.accepted - delivered : 0;
-    status.pending_bytes = status.durable > status.cursor ? status.durable - status.cursor : 0;
+    status.pending_bytes = wal_bytes_from(queue->wal, status.cursor);
     status.max_bytes = queue->max_bytes;
     if (queue->ids != NULL) {
         status.ids = ids_count(queue->ids);

@@ -41,6 +41,7 @@ int queue_open(const struct queue_options *options, struct queue **ret,
     struct disk *disk = options->disk != NULL ? options->disk : &disk_real;
     char dir[4160];
     char quarantine[4160];
+    uint64_t next;
     int code;
     struct wal_options log = {
         .disk = disk,
@@ -51,6 +52,7 @@ int queue_open(const struct queue_options *options, struct queue **ret,
         .read_only = options->read_only,
         .spares = SPARES,
         .start = options->cursor,
+        .gap = options->read_only ? 0 : POSITION_GAP,
         .hooks = {queue, queue_admit, queue_settle, queue_retiring, queue_retired},
         .quarantine = quarantine,
         .quarantine_max_bytes = options->quarantine_max_bytes,
@@ -77,6 +79,10 @@ int queue_open(const struct queue_options *options, struct queue **ret,
     if ((code = wal_count_before(queue->wal, queue->cursor, &queue->delivered, err)) != 0)
         goto close_log;
     queue->damaged = wal_lost(queue->wal, queue->cursor).records;
+    if ((next = wal_stats(queue->wal).next) > 0) {
+        queue->known = next - log.gap;
+        queue->furthest = queue->known + log.gap / 2;
+    }
     *ret = queue;
     return 0;
 

@@ -98,6 +98,15 @@ struct id_files_stats {
 };
 struct id_files_stats id_files_stats(struct id_files *files); /* any thread */
 
+/*
+ * A disk that loses what it had called durable, or a data directory that was put back, leaves a
+ * log that ends before what the store has. So each start passes over many more positions than such
+ * a disk could lose at once, and a store that is ahead by up to half of them is believed: it has
+ * what the log has lost, and nothing that is accepted from then on is taken for it. The other half
+ * is where an engine would be that started from a copy of this directory.
+ */
+#define POSITION_GAP (UINT64_C(1) << 32)
+
 struct queue {
     struct wal *wal;
     struct ids *ids; /* NULL: none are remembered */
@@ -107,6 +116,9 @@ struct queue {
 
     pthread_mutex_t lock; /* of those below */
     uint64_t cursor;
+    bool found;         /* the store's cursor, by this process; until then: */
+    uint64_t known;     /* where the log ended when it was opened, or the cursor was then */
+    uint64_t furthest;  /* where the cursor can be all the same */
     uint64_t delivered; /* transactions before the cursor, also damaged ones */
     uint64_t damaged;   /* those */
 };

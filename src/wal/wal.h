@@ -1,8 +1,9 @@
 /*
  * The segmented write-ahead log: append, group commit, recover, read, recycle.
  *
- * A position is the number of bytes of records that the log ever held before a record; it
- * only grows, over segments and restarts, and names the record. Records become durable in
+ * A position is the number of bytes of records that the log ever held before a record, and of
+ * gaps between one life of the log and the next (`gap`); it only grows, over segments and
+ * restarts, and names the record. Records become durable in
  * rounds: producers (one an HTTP loop) collect records and tickets in an open batch; the
  * committer takes all batches that are handed in, writes them, syncs once, and mails each
  * batch home, where its tickets are called. No producer ever waits.
@@ -57,6 +58,8 @@ struct wal_options {
     bool read_only;          /* changes nothing, starts no thread; for offline commands */
     unsigned spares;         /* segments prepared ahead, 15 at most; one more is kept */
     uint64_t start;          /* everything before this position has been delivered */
+    uint64_t gap; /* positions passed over at each open, unless there never was a record: those of
+                   * records that were delivered and that the disk has lost are not given again */
     const char *quarantine;  /* folder for bytes that are damaged; NULL: they are only counted */
     uint64_t quarantine_max_bytes;
     unsigned heal_every_ms; /* how often a log that refuses tries to begin anew; 0: 100 */
@@ -166,6 +169,9 @@ void wal_wake(struct wal *wal);
  * `*ret_first` (may be NULL) is the first position that is still there. Any thread. */
 void wal_release(struct wal *wal, uint64_t position, uint64_t *ret_first);
 
+/* Bytes of records at and behind `position`. Any thread. */
+uint64_t wal_bytes_from(struct wal *wal, uint64_t position);
+
 /* How many records the log ever held before `position`, so that a difference from `records` of
  * wal_stats() says what lies behind a cursor; reads one segment at most. ERR_IO, ERR_NOT_FOUND if
  * the position lies before the first segment. */
@@ -189,8 +195,9 @@ bool wal_lost_at(struct wal *wal, uint64_t position);
 void wal_set_aside(struct wal *wal, uint64_t position, uint64_t next);
 
 struct wal_stats {
-    uint64_t first;         /* position of the first segment's start */
+    uint64_t first;         /* all from this position on is there */
     uint64_t durable;       /* position behind the last durable record */
+    uint64_t next;          /* position of the next one: the same, but for a gap */
     uint64_t records;       /* durable ones, ever */
     uint64_t bytes_on_disk; /* all segments, spare ones too */
     uint64_t segments;      /* without spare ones */

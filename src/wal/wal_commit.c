@@ -160,6 +160,8 @@ static void publish(struct wal *wal, const struct round *round)
         if (segment->base <= atomic_load_explicit(&wal->durable, memory_order_relaxed))
             break;
     }
+    if (round->records > 0)
+        wal->end = round->position;
     atomic_store_explicit(&wal->durable, round->position, memory_order_release);
     atomic_fetch_add_explicit(&wal->records, round->records, memory_order_release);
     wake = wal->waiting_readers > 0;

@@ -156,9 +156,10 @@ struct wal_stats wal_stats(struct wal *wal)
     struct wal_stats stats = {0};
 
     pthread_mutex_lock(&wal->lock);
-    stats.durable = atomic_load(&wal->durable);
+    stats.durable = wal->end;
+    stats.next = atomic_load(&wal->durable);
     stats.records = atomic_load(&wal->records);
-    stats.first = wal->segment_count > 0 ? wal->segments[0].base : stats.durable;
+    stats.first = wal->segment_count > 0 ? wal->segments[0].previous : stats.next;
     stats.bytes_on_disk = wal->bytes_on_disk;
     stats.segments = wal->segment_count;
     stats.spares = wal->spare_count;

@@ -33,7 +33,7 @@ enum {
 struct wal_segment {
     uint64_t sequence; /* the file's name; grows by one a segment */
     uint64_t base;     /* position of its first record */
-    uint64_t previous; /* where the segment before it ends: base, but for a jump (`start`) */
+    uint64_t previous; /* where the segment before it ends: base, but for a jump */
     uint64_t end;      /* position behind its last durable record */
     uint64_t records;  /* that the log ever held before base */
     uint64_t size;     /* bytes of the file */
@@ -183,6 +183,7 @@ struct wal {
     unsigned handed_in_tickets;
     unsigned wake_at; /* so many of them wake the committer */
     struct err fault;
+    uint64_t end; /* position behind the last durable record */
     unsigned waiting_readers;
     bool woken;
     bool stopping;
@@ -200,7 +201,7 @@ struct wal {
     int fd;                     /* the current segment; -1: none */
     struct wal_segment current; /* its copy; `end` is not kept up here */
     uint64_t next_sequence;
-    uint64_t jump_from, jump_to; /* `start` moved the end from here to there; else equal */
+    uint64_t jump_from, jump_to; /* `start` and `gap` moved the end from here to there */
     struct iovec *vector;
     size_t vector_room;
     uint64_t fault_since_us;
@@ -210,7 +211,7 @@ struct wal {
     unsigned waited_in_vain;   /* of those that rounds waited for, in 1024, on average */
     unsigned not_waited;       /* rounds that could have, since one did */
 
-    atomic_uint_fast64_t durable;
+    atomic_uint_fast64_t durable; /* all before it; a jump as well, so it is the next position */
     atomic_uint_fast64_t records;
     atomic_bool refusing;
     atomic_uint_fast64_t delivered_to; /* the last position released */

@@ -230,6 +230,20 @@ int wal_count_before(struct wal *wal, uint64_t position, uint64_t *ret_records, 
     return code;
 }
 
+uint64_t wal_bytes_from(struct wal *wal, uint64_t position)
+{
+    uint64_t bytes = 0;
+
+    pthread_mutex_lock(&wal->lock);
+    for (size_t i = wal->segment_count; i-- > 0 && wal->segments[i].end > position;) {
+        const struct wal_segment *segment = &wal->segments[i];
+
+        bytes += segment->end - (segment->base > position ? segment->base : position);
+    }
+    pthread_mutex_unlock(&wal->lock);
+    return bytes;
+}
+
 void wal_wait(struct wal *wal, uint64_t position, int64_t timeout_ms)
 {
     struct timespec until;
@@ -241,7 +255,7 @@ void wal_wait(struct wal *wal, uint64_t position, int64_t timeout_ms)
     until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&wal->lock);
     wal->waiting_readers++;
-    while (!wal->woken && atomic_load_explicit(&wal->durable, memory_order_relaxed) <= position) {
+    while (!wal->woken && wal->end <= position) {
         if (pthread_cond_timedwait(&wal->reader_wakes, &wal->lock, &until) != 0)
             break;
     }

@@ -219,7 +219,7 @@ int wal_recover(struct wal *wal, struct wal_recovery *ret, struct err *err)
     recovery.ahead = ahead_open(wal->options.disk);
     if (wal->options.recovering != NULL)
         wal->options.recovering(wal->options.recovered_arg,
-                                wal->segment_count > 0 ? wal->segments[0].base : end);
+                                wal->segment_count > 0 ? wal->segments[0].previous : end);
     for (size_t i = 0; i < wal->segment_count; i++) {
         code = recover_segment(&recovery, &wal->segments[i], i + 1 == wal->segment_count, err);
         if (code != 0)
@@ -232,10 +232,16 @@ int wal_recover(struct wal *wal, struct wal_recovery *ret, struct err *err)
         (code = settle_tail(wal, &wal->segments[wal->segment_count - 1], recovery.unproven, err)) !=
             0)
         goto done;
-    wal->jump_from = end;
+    if (wal->segment_count > 0 && wal->segments[wal->segment_count - 1].base == end)
+        wal->jump_from = wal->segments[wal->segment_count - 1].previous; /* it holds nothing */
+    else
+        wal->jump_from = end;
     if (end < wal->options.start)
         end = wal->options.start; /* a position is never used twice */
+    if (wal->segment_count > 0 || wal->options.start > 0)
+        end += wal->options.gap;
     wal->jump_to = end;
+    wal->end = wal->segment_count > 0 ? wal->jump_from : end;
     atomic_store(&wal->durable, end);
     for (size_t i = 0; i < wal->segment_count; i++)
         wal->bytes_on_disk += wal->segments[i].size;

@@ -50,5 +50,5 @@ int segment_retire(struct wal *wal, const struct wal_segment *segment, struct er
         log_error("wal", "segment %llu cannot be read before it goes: %s",
                   (unsigned long long)segment->sequence, words.text);
     scan_free(&scan);
-    return hooks->retired(hooks->arg, segment->base, segment->end, err);
+    return hooks->retired(hooks->arg, segment->previous, segment->end, err);
 }

@@ -293,3 +293,35 @@ def test_a_log_that_is_gone_gives_no_id_twice(full):
     assert own not in ids
     engine.wait_until_stored()
     assert set(engine.stored_ids()) == set(ids) | {own}
+
+
+def test_a_disk_that_lost_what_it_called_durable(engines, postgres, proxy):
+    """What is accepted before the store can be asked is not taken for what the store has."""
+    engine = engines(DATABASE_URL=postgres.url(port=proxy.port), **QUICK)
+    ids = [engine.accept()]
+    engine.wait_until_stored()
+    copy = engine.folder / "copy"
+    shutil.copytree(engine.data_dir, copy)
+    ids += [engine.accept() for _ in range(10)]
+    engine.wait_until_stored()
+    engine.kill9()
+    proxy.down()
+    shutil.rmtree(engine.data_dir)
+    copy.rename(engine.data_dir)
+    engine.start()
+    ids += [engine.accept() for _ in range(5)]
+    assert engine.counts()["uncompleted"] == 5
+    proxy.up()
+    engine.wait_until_stored()
+    assert len(lines(engine, "warning queue: the log has lost its end, which the store has")) == 1
+    stored = postgres.ask("SELECT DISTINCT transaction_id FROM event")
+    assert sorted(row["transaction_id"] for row in stored) == sorted(ids)
+    assert len(set(ids)) == 16
+    engine.stop()
+    assert engine.command("verify").returncode == 0
+    engine.start()
+    ids.append(engine.accept())
+    assert engine.wait_until_stored()["accepted"] == 7  # of which this directory knows
+    rows = postgres.ask("SELECT count(DISTINCT transaction_id) AS n FROM event")
+    assert rows[0]["n"] == 17
+    assert engine.status()["queue"]["pending_bytes"] == 0

@@ -236,12 +236,71 @@ static void the_store_s_cursor_is_taken_over_if_the_log_has_been_there(void **st
     for (int i = 0; i < 10; i++)
         put(bench, NULL, "x");
     commit(bench, &request, 10);
+    assert_int_equal(queue_cursor_found(bench->queue, position_of(bench, request.ids[7]), &err),
+                     ERR_CONFLICT); /* of this process, which has delivered nothing */
+    assert_int_equal(queue_cursor_found(bench->queue, 0, &err), 0);
     assert_int_equal(queue_cursor_found(bench->queue, position_of(bench, request.ids[7]), &err), 0);
     assert_int_equal(queue_status(bench->queue).pending_transactions, 3);
     assert_int_equal(queue_cursor_found(bench->queue, queue_status(bench->queue).durable + 1, &err),
                      ERR_CONFLICT);
     assert_non_null(strstr(err.text, "old copy"));
     assert_int_equal(queue_status(bench->queue).pending_transactions, 3);
+}
+
+static void what_the_log_has_lost_and_the_store_has_is_delivered(void **state)
+{
+    struct bench *bench = *state;
+    struct request request;
+    struct err err;
+    uint64_t end;
+
+    put(bench, NULL, "x");
+    commit(bench, &request, 1);
+    close_queue(bench);
+    open_queue(bench, 0);
+    end = queue_status(bench->queue).durable;
+    put(bench, NULL, "y");
+    commit(bench, &request, 1); /* before anything is known of the store */
+    assert_int_equal(queue_cursor_found(bench->queue, end + (UINT64_C(1) << 31) + 1, &err),
+                     ERR_CONFLICT);
+    assert_int_equal(queue_cursor_found(bench->queue, position_of(bench, request.ids[0]), &err),
+                     ERR_CONFLICT);
+    assert_int_equal(queue_cursor_found(bench->queue, end + 1000, &err), 0);
+    assert_int_equal(queue_status(bench->queue).pending_transactions, 1);
+    assert_int_equal(queue_status(bench->queue).pending_bytes,
+                     queue_status(bench->queue).durable - position_of(bench, request.ids[0]));
+    close_queue(bench);
+    open_queue(bench, end + 1000);
+    assert_int_equal(queue_cursor_found(bench->queue, end + 2000, &err), 0);
+    assert_int_equal(queue_cursor_found(bench->queue, end + 2000, &err), 0);
+    assert_int_equal(queue_status(bench->queue).pending_transactions, 1);
+}
+
+static void a_lost_end_is_no_end_of_the_store(void **state)
+{
+    struct bench *bench = *state;
+    struct request request;
+    struct err err;
+    uint64_t end;
+
+    put(bench, NULL, "x");
+    commit(bench, &request, 1);
+    close_queue(bench);
+    open_queue(bench, 0);
+    end = queue_status(bench->queue).durable;
+    assert_int_equal(queue_cursor_found(bench->queue, end + 1000, &err), 0);
+    assert_int_equal(queue_cursor_found(bench->queue, end + 1000, &err), 0);
+    assert_int_equal(queue_status(bench->queue).pending_transactions, 0);
+    assert_int_equal(queue_status(bench->queue).pending_bytes, 0);
+    put(bench, NULL, "y");
+    commit(bench, &request, 1);
+    assert_int_equal(queue_status(bench->queue).pending_transactions, 1);
+    queue_delivered(bench->queue, queue_status(bench->queue).durable, 1);
+    assert_int_equal(queue_status(bench->queue).pending_transactions, 0);
+    close_queue(bench);
+    open_queue(bench, end); /* the ledger is behind */
+    assert_int_equal(queue_status(bench->queue).pending_transactions, 1);
+    assert_int_equal(queue_status(bench->queue).accepted, 2);
 }
 
 static void an_empty_log_never_gives_a_position_twice(void **state)
@@ -299,6 +358,8 @@ int main(void)
         IN_FOLDER(repeats_are_known_after_a_restart),
         IN_FOLDER(counts_follow_the_cursor_and_survive_a_restart),
         IN_FOLDER(the_store_s_cursor_is_taken_over_if_the_log_has_been_there),
+        IN_FOLDER(what_the_log_has_lost_and_the_store_has_is_delivered),
+        IN_FOLDER(a_lost_end_is_no_end_of_the_store),
         IN_FOLDER(an_empty_log_never_gives_a_position_twice),
         IN_FOLDER(the_oldest_pending_one_is_behind_the_cursor),
         IN_FOLDER(delivered_segments_are_recycled),

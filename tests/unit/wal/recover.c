@@ -276,7 +276,8 @@ static void a_jump_of_the_start_is_no_damage(void **state)
     for (int restarts = 0; restarts < 2; restarts++) {
         assert_int_equal(harness_open(&harness, NULL), 0);
         assert_int_equal(harness.recovery.records, 2);
-        assert_true(wal_stats(harness.wal).durable == 100000);
+        assert_true(wal_stats(harness.wal).durable == 2 * 116);
+        assert_true(wal_stats(harness.wal).next == 100000);
         assert_int_equal(wal_count_before(harness.wal, 5000, &count, NULL), 0);
         assert_int_equal(count, 2);
         harness_restart(&harness, true);
@@ -454,6 +455,72 @@ static void what_a_dead_process_left_unsynced_is_durable_once_it_is_recovered(vo
     }
 }
 
+static void a_gap_lies_between_two_lives_of_the_log(void **state)
+{
+    struct harness harness;
+    struct seen_list list;
+    uint64_t count;
+    (void)state;
+
+    begin(&harness, 1);
+    harness.options.gap = 10000;
+    harness_restart(&harness, false);
+    assert_true(harness_store(&harness, "a", 100) == 0); /* there was nothing before it */
+    harness_store(&harness, "b", 100);
+    for (int restarts = 0; restarts < 3; restarts++) {
+        harness_restart(&harness, restarts == 1);
+        assert_true(wal_stats(harness.wal).durable == 232);
+        assert_true(wal_stats(harness.wal).next == 10232);
+        assert_true(wal_stats(harness.wal).first == 0);
+    }
+    assert_true(harness_store(&harness, "c", 100) == 10232);
+    assert_true(wal_stats(harness.wal).durable == 10348);
+    harness_restart(&harness, true);
+    assert_int_equal(harness.recovery.records, 3);
+    assert_int_equal(harness.recovery.damaged_stretches, 0);
+    assert_true(wal_stats(harness.wal).next == 20348);
+    list = harness_read(&harness, 0);
+    assert_int_equal(list.count, 3);
+    assert_true(list.at[2].position == 10232);
+    seen_free(&list);
+    assert_true(wal_bytes_from(harness.wal, 0) == 348);
+    assert_true(wal_bytes_from(harness.wal, 200) == 32 + 116);
+    assert_true(wal_bytes_from(harness.wal, 5000) == 116);
+    assert_true(wal_bytes_from(harness.wal, 10348) == 0);
+    assert_int_equal(wal_count_before(harness.wal, 5000, &count, NULL), 0);
+    assert_int_equal(count, 2);
+    wal_release(harness.wal, 15000, &count);
+    assert_true(count == 232); /* where the first segment that is left goes on */
+    harness_end(&harness);
+}
+
+static void a_segment_without_records_hands_its_gap_on(void **state)
+{
+    struct harness harness;
+    struct seen_list list;
+    (void)state;
+
+    begin(&harness, 1);
+    harness.options.gap = 10000;
+    harness_restart(&harness, false);
+    harness_store(&harness, "a", 100);
+    harness_restart(&harness, true);
+    fault_disk_fail(harness.faults, FAULT_SYNC, NULL, 0, 1, EIO);
+    assert_int_equal(harness_put(&harness, "lost", NULL), ERR_IO);
+    harness_await_refusing(&harness, false); /* it has begun one, with the gap before it */
+    harness_restart(&harness, true);
+    assert_true(harness_store(&harness, "b", 100) == 20116);
+    for (int restarts = 0; restarts < 3; restarts++) {
+        harness_restart(&harness, true);
+        assert_int_equal(harness.recovery.records, 2);
+        assert_int_equal(harness.recovery.damaged_stretches, 0);
+    }
+    list = harness_read(&harness, 0);
+    assert_int_equal(list.count, 2);
+    seen_free(&list);
+    harness_end(&harness);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -466,6 +533,8 @@ int main(void)
         cmocka_unit_test(a_file_that_is_shorter_than_its_stretch_is_damaged_once),
         cmocka_unit_test(a_stale_record_ends_the_log_even_at_the_expected_position),
         cmocka_unit_test(a_jump_of_the_start_is_no_damage),
+        cmocka_unit_test(a_gap_lies_between_two_lives_of_the_log),
+        cmocka_unit_test(a_segment_without_records_hands_its_gap_on),
         cmocka_unit_test(segments_of_others_stop_the_start),
         cmocka_unit_test(a_disk_that_does_not_read_stops_the_start),
         cmocka_unit_test(an_end_that_cannot_be_made_durable_stops_the_start),
