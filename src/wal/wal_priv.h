@@ -245,6 +245,10 @@ MUST_CHECK int wal_recover(struct wal *wal, struct wal_recovery *ret, struct err
 /* wal_retire.c: lets the hooks see a segment that is about to go; 0 when it may. Preparer only. */
 MUST_CHECK int segment_retire(struct wal *wal, const struct wal_segment *segment, struct err *err);
 
+/* wal_prepare.c: allocates a new file and writes zeros to all of it, at once; as disk calls do.
+ * Committer only. */
+MUST_CHECK int segment_fill(struct wal *wal, int fd);
+
 /* wal_commit.c, wal_prepare.c */
 void *committer_run(void *wal);
 void *preparer_run(void *wal);

@@ -3,8 +3,7 @@
  *
  * A file gets its final name only after its header is durable, so a name that looks like a
  * segment is one. That costs a sync of the file and one of the folder, once a segment, also
- * where records are not synced. If no spare one is ready, one is made on the spot, without
- * zeros (its first writes are slower, nothing else).
+ * where records are not synced. If no spare one is ready, one is made on the spot.
  */
 #include "wal/wal_priv.h"
 
@@ -118,6 +117,16 @@ static int enter_service(struct wal *wal, int fd, const char *path,
     return 0;
 }
 
+/* Under a load that fills segments faster than zeros are written, the next one goes without: it is
+ * full in a moment. */
+static int make_file(struct wal *wal, int fd)
+{
+    struct disk *disk = wal->options.disk;
+
+    return wal->fd < 0 ? segment_fill(wal, fd)
+                       : disk->allocate(disk, fd, wal->options.segment_bytes);
+}
+
 int segment_roll(struct wal *wal, uint64_t base, uint64_t records, struct err *err)
 {
     struct disk *disk = wal->options.disk;
@@ -143,8 +152,8 @@ int segment_roll(struct wal *wal, uint64_t base, uint64_t records, struct err *e
         code = err_system(err, -fd, "open a new segment");
         goto return_room;
     }
-    if (!spare && (code = disk->allocate(disk, fd, segment.size)) < 0) {
-        code = err_system(err, -code, "allocate a new segment");
+    if (!spare && (code = make_file(wal, fd)) < 0) {
+        code = err_system(err, -code, "make a new segment");
         goto close_file;
     }
     if ((code = enter_service(wal, fd, path, &segment, err)) != 0)

@@ -234,12 +234,7 @@ def test_a_disk_that_fails_under_load(disk, engines, postgres):
     engine = engines(
         listen=listen, DATABASE_URL=postgres.url(), DATA_DIR=small.folder / "data", **QUICK
     )
-    prepared = small.folder / "data" / "queue" / "spare-0"
-    engine.wait_until(prepared.exists, 30, "a segment of zeros")
     with Load(engine) as load:
-        while prepared.exists():  # the first segment is not one
-            load.wait_for(1)
-            engine.restart()
         load.wait_for(300)
         small.fail()
         engine.wait_until(lambda: ready(engine) == 503, 30, "/readyz")
