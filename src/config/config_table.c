@@ -147,7 +147,8 @@ const struct config_option config_table[] = {
     {NULL, "FORWARD_BATCH_BYTES", SIZE(forward_batch_bytes, 16 * MIB, GIB), "16MiB", NULL,
      "bytes read from the queue for one such write, at most"},
     {NULL, "FORWARD_BATCH_AGE", DURATION(forward_batch_age, 0, HOUR), "200ms", NULL,
-     "a batch that is not full goes when its oldest has waited this long"},
+     "a batch that is not full goes when its oldest has waited this long, to PostgreSQL in pieces "
+     "over as long again"},
     {NULL, "FORWARD_RETRY_MIN", DURATION(forward_retry_min, 1, HOUR), "100ms", NULL,
      "first pause after the store failed; doubles up to FORWARD_RETRY_MAX"},
     {NULL, "FORWARD_RETRY_MAX", DURATION(forward_retry_max, 1, DAY), "30s", NULL,

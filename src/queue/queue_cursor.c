@@ -26,7 +26,7 @@ static uint64_t furthest(struct queue *queue, const struct wal_stats *log)
     uint64_t position;
 
     pthread_mutex_lock(&queue->lock);
-    position = !queue->found                 ? queue->furthest
+    position = !queue->found                  ? queue->furthest
                : queue->cursor > log->durable ? queue->cursor
                                               : log->durable;
     pthread_mutex_unlock(&queue->lock);
@@ -44,7 +44,8 @@ int queue_cursor_found(struct queue *queue, uint64_t cursor, struct err *err)
         return err_set(err, ERR_CONFLICT,
                        "the store has position %llu of node %s, this log ends at %llu: is the data "
                        "directory an old copy?",
-                       (unsigned long long)cursor, queue->node, (unsigned long long)log.durable);
+                       (unsigned long long)cursor, queue->node,
+                       (unsigned long long)(queue->found ? log.durable : queue->known));
     if (cursor < log.first)
         return err_set(err, ERR_CONFLICT,
                        "the store has position %llu of node %s, this log begins at %llu: is the "

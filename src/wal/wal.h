@@ -60,7 +60,7 @@ struct wal_options {
     uint64_t start;          /* everything before this position has been delivered */
     uint64_t gap; /* positions passed over at each open, unless there never was a record: those of
                    * records that were delivered and that the disk has lost are not given again */
-    const char *quarantine;  /* folder for bytes that are damaged; NULL: they are only counted */
+    const char *quarantine; /* folder for bytes that are damaged; NULL: they are only counted */
     uint64_t quarantine_max_bytes;
     unsigned heal_every_ms; /* how often a log that refuses tries to begin anew; 0: 100 */
     struct wal_hooks hooks;

@@ -316,7 +316,7 @@ void wal_release(struct wal *wal, uint64_t position, uint64_t *ret_first)
         pthread_cond_signal(&wal->preparer_wakes);
     }
     if (ret_first != NULL)
-        *ret_first = wal->segment_count > 0 ? wal->segments[0].previous
-                                            : atomic_load(&wal->durable);
+        *ret_first =
+            wal->segment_count > 0 ? wal->segments[0].previous : atomic_load(&wal->durable);
     pthread_mutex_unlock(&wal->lock);
 }

@@ -166,6 +166,44 @@ static void a_full_disk_heals_when_there_is_room_again(void **state)
     harness_end(&harness);
 }
 
+/* Puts records until the first write into a new file fails; the words of that. */
+static struct err first_write_fails(struct harness *harness)
+{
+    static const char record[100];
+    struct told told;
+
+    fault_disk_fail(harness->faults, FAULT_WRITE, "spare", 0, 1, EIO);
+    do {
+        told = (struct told){0};
+        assert_int_equal(harness_append(harness, &told, record, sizeof record), 0);
+        wal_flush(harness->producer);
+        harness_hear(harness, &told);
+    } while (told.status == 0);
+    harness_await_refusing(harness, false);
+    return told.err;
+}
+
+static void a_segment_has_zeros_unless_there_is_no_time_for_it(void **state)
+{
+    struct harness harness;
+    struct err err;
+    (void)state;
+
+    begin(&harness, 1);
+    err = first_write_fails(&harness); /* there is none yet */
+    assert_non_null(strstr(err.text, "make a new segment"));
+    err = first_write_fails(&harness); /* the one before it is full */
+    assert_non_null(strstr(err.text, "write the header of segment"));
+    harness_restart(&harness, false);
+    err = first_write_fails(&harness);
+    assert_non_null(strstr(err.text, "make a new segment"));
+    harness.options.sync = false; /* nobody relies on what a sync says */
+    harness_restart(&harness, false);
+    err = first_write_fails(&harness);
+    assert_non_null(strstr(err.text, "write the header of segment"));
+    harness_end(&harness);
+}
+
 static void failures_in_a_row_leave_no_files_behind(void **state)
 {
     struct harness harness;
@@ -250,6 +288,7 @@ int main(void)
         cmocka_unit_test(the_log_refuses_until_it_has_healed),
         cmocka_unit_test(any_call_that_fails_once_costs_one_round),
         cmocka_unit_test(a_full_disk_heals_when_there_is_room_again),
+        cmocka_unit_test(a_segment_has_zeros_unless_there_is_no_time_for_it),
         cmocka_unit_test(failures_in_a_row_leave_no_files_behind),
         cmocka_unit_test(the_first_round_ever_may_fail),
         cmocka_unit_test(batches_behind_a_failed_round_hear_of_it_too),
