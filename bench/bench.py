@@ -20,7 +20,6 @@ MEASUREMENTS = [
     "memory",
     "log_size",
 ]
-MEASUREMENTS += ["ingest", "recovery", "drain", "flat", "batches"]
 
 if __name__ == "__main__":
     measures = {name: importlib.import_module(name).measure for name in MEASUREMENTS}

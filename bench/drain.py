@@ -6,8 +6,8 @@ an empty database; the tool loads what the first engine wrote, exported with all
 into another empty database. The engine's clock runs from its first commit to the last of the
 backlog, of which it keeps account in /v1/deliveries; rows of the first batch do not count.
 
-Beside PostgreSQL transactions come in all the while, at a fixed rate. A lock on the table, taken before
-the engine starts, holds the first commit back until they do.
+Beside PostgreSQL transactions come in all the while, at a fixed rate. A lock on the table, taken
+before the engine starts, holds the first commit back until they do.
 """
 
 import contextlib
@@ -52,8 +52,9 @@ class Drain:
         self.backlog.command("migrate", DATABASE_URL=url)
 
     def run_engine(self, url, beside=contextlib.nullcontext):
-        """Drains a copy of the backlog into a database with its tables; gives rows a second, and how many rows there are in the
-        end. `beside(engine)` is entered before and left when the backlog is stored."""
+        """Drains a copy of the backlog into a database with its tables; gives rows a second, and
+        how many rows there are in the end. `beside(engine)` is entered before and left when the
+        backlog is stored."""
         self.count += 1
         folder = self.settings.folder / f"drain-{self.count}"
         engines.copy_of(self.backlog.folder, folder)
