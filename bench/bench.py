@@ -9,17 +9,10 @@ import sys
 
 from lib.program import run
 
-# What looks at single syncs comes first: after gigabytes were written a shared disk stands still at times.
-MEASUREMENTS = [
-    "latency",
-    "acks",
-    "away",
-    "client",
-    "django_requests",
-    "slow",
-    "memory",
-    "log_size",
-]
+# What looks at single syncs comes first: after gigabytes were written a shared disk stands still
+# at times.
+MEASUREMENTS = ["latency", "acks", "away", "slow", "client", "django_requests", "memory"]
+MEASUREMENTS += ["log_size", "ingest", "recovery", "drain", "flat", "batches"]
 
 if __name__ == "__main__":
     measures = {name: importlib.import_module(name).measure for name in MEASUREMENTS}
