@@ -172,3 +172,25 @@ def test_one_directory_may_change_its_store(engines, postgres, tmp_path):
     engine.wait_until_stored()
     assert engine.stored_ids() == {second: 2}
     assert engine.counts()["successful"] == 2
+
+
+COPYING = (
+    "SELECT 1 FROM pg_stat_progress_copy JOIN pg_stat_activity USING (pid)"
+    " WHERE wait_event = 'ClientRead' AND tuples_processed > 0"
+)
+
+
+def test_a_batch_that_is_not_full_leaves_the_server_time(engines, postgres):
+    """Its rows come in pieces: most of the time the server waits for the next one."""
+    engine = engines(DATABASE_URL=postgres.url(), FORWARD_BATCH_AGE="1s")
+    long = [{"key": f"key.{n}", "value": "v" * 8000} for n in range(100)]
+    for _ in range(10):
+        engine.accept(data=long)
+    looks = []
+
+    def is_seen_often():
+        looks.append(len(postgres.ask(COPYING)))
+        return sum(looks) >= 10
+
+    engine.wait_until(is_seen_often, 30, "a COPY that waits for rows")
+    assert engine.wait_until_stored()["successful"] == 10
