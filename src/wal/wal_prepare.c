@@ -144,11 +144,11 @@ static bool make_spare(struct wal *wal, uint64_t number, struct err *err)
 {
     struct disk *disk = wal->options.disk;
     char path[SEGMENT_PATH];
-    char unfinished[SEGMENT_PATH + 8];
+    char unfinished[SEGMENT_PATH];
     int code, fd;
 
     spare_path(wal, number, path);
-    snprintf(unfinished, sizeof unfinished, "%s.new", path);
+    unfinished_path(wal, number, unfinished);
     fd = disk->open(disk, unfinished, O_RDWR | O_CREAT | O_TRUNC);
     code = fd < 0 ? fd : fill_slowly(wal, fd);
     if (fd >= 0)

@@ -224,6 +224,8 @@ struct wal {
 /* wal_segment.c */
 void segment_path(const struct wal *wal, uint64_t sequence, char out[SEGMENT_PATH]);
 void spare_path(const struct wal *wal, uint64_t number, char out[SEGMENT_PATH]);
+/* Of one that is being made: removed at the next start. */
+void unfinished_path(const struct wal *wal, uint64_t number, char out[SEGMENT_PATH]);
 void segments_push(struct wal_segment **list, size_t *count, size_t *room,
                    const struct wal_segment *segment);
 /* Makes the next segment current, from a spare one if there is one. Committer only. */

@@ -247,18 +247,25 @@ static void the_store_s_cursor_is_taken_over_if_the_log_has_been_there(void **st
     assert_int_equal(queue_status(bench->queue).pending_transactions, 3);
 }
 
-static void what_the_log_has_lost_and_the_store_has_is_delivered(void **state)
+/* One transaction, and the next life of the log; where it ended. */
+static uint64_t end_one_life(struct bench *bench)
 {
-    struct bench *bench = *state;
     struct request request;
-    struct err err;
-    uint64_t end;
 
     put(bench, NULL, "x");
     commit(bench, &request, 1);
     close_queue(bench);
     open_queue(bench, 0);
-    end = queue_status(bench->queue).durable;
+    return queue_status(bench->queue).durable;
+}
+
+static void what_the_log_has_lost_and_the_store_has_is_delivered(void **state)
+{
+    struct bench *bench = *state;
+    uint64_t end = end_one_life(bench);
+    struct request request;
+    struct err err;
+
     put(bench, NULL, "y");
     commit(bench, &request, 1); /* before anything is known of the store */
     assert_int_equal(queue_cursor_found(bench->queue, end + (UINT64_C(1) << 31) + 1, &err),
@@ -279,15 +286,10 @@ static void what_the_log_has_lost_and_the_store_has_is_delivered(void **state)
 static void a_lost_end_is_no_end_of_the_store(void **state)
 {
     struct bench *bench = *state;
+    uint64_t end = end_one_life(bench);
     struct request request;
     struct err err;
-    uint64_t end;
 
-    put(bench, NULL, "x");
-    commit(bench, &request, 1);
-    close_queue(bench);
-    open_queue(bench, 0);
-    end = queue_status(bench->queue).durable;
     assert_int_equal(queue_cursor_found(bench->queue, end + 1000, &err), 0);
     assert_int_equal(queue_cursor_found(bench->queue, end + 1000, &err), 0);
     assert_int_equal(queue_status(bench->queue).pending_transactions, 0);

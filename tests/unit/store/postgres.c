@@ -225,9 +225,8 @@ static void a_server_that_hangs_while_rows_are_sent_runs_into_the_time_limit(voi
     store_close(store);
 }
 
-/* More than a thousand pieces, which take more than two seconds if they are spread over as long;
- * nothing else of a test takes that. */
-#define SPREAD_ROWS 2048
+/* More than two thousand pieces, which take more than four seconds if nothing ends it sooner. */
+#define SPREAD_ROWS 4096
 
 static struct store_batch *spread_batch(const struct store *store)
 {
@@ -275,14 +274,14 @@ static pthread_t begin_spread(struct spread *spread)
 
 static void what_is_spread_is_stored_whole_and_within_the_time_limit(void **state)
 {
-    struct store *store = open_ready("", 2000);
+    struct store *store = open_ready("", 4000);
     struct spread spread = {.store = store, .batch = spread_batch(store)};
 
     (void)state;
     write_spread(&spread);
     assert_string_equal(spread.err.text, "");
     assert_int_equal(spread.code, 0);
-    assert_answer("SELECT count(*) FROM event", "2048");
+    assert_answer("SELECT count(*) FROM event", "4096");
     assert_answer("SELECT position FROM forward_cursor", "1");
     store_batch_close(spread.batch);
     store_close(store);

@@ -166,13 +166,14 @@ static void a_full_disk_heals_when_there_is_room_again(void **state)
     harness_end(&harness);
 }
 
-/* Puts records until the first write into a new file fails; the words of that. */
+/* Puts records until the first write into a new file fails, which has no spare one's name until it
+ * is whole; the words of that. */
 static struct err first_write_fails(struct harness *harness)
 {
     static const char record[100];
     struct told told;
 
-    fault_disk_fail(harness->faults, FAULT_WRITE, "spare", 0, 1, EIO);
+    fault_disk_fail(harness->faults, FAULT_WRITE, ".new", 0, 1, EIO);
     do {
         told = (struct told){0};
         assert_int_equal(harness_append(harness, &told, record, sizeof record), 0);
