@@ -149,9 +149,11 @@ def test_a_missing_first_segment_waits_for_a_person(full):
     """Was it delivered? The log cannot know. The engine takes transactions and says why none is
     forwarded."""
     engine, ids = full
+    first = segments(engine)[0]
     engine.start()
     engine.wait_until(lambda: engine.status()["store"]["state"] == "up", 30, "the store")
     engine.wait_until_stored()
+    engine.wait_until(lambda: not first.exists(), 30, "the first segment to go")
     engine.kill9()
     assert engine.query("UPDATE forward_cursor SET position = 1 RETURNING position")
     (engine.data_dir / "ledger.db").unlink()
