@@ -126,6 +126,7 @@ static int open_queue(struct engine *engine, struct err *err)
         .dedup_ids = config->dedup_ids,
         .quarantine_max_bytes = config->quarantine_max_bytes,
         .dedup_window_s = (uint32_t)(config->dedup_window / 1000),
+        .clock_us = clock_wall_us(),
     };
     struct wal_recovery recovery;
     char path[4160];

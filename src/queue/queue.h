@@ -6,8 +6,9 @@
  * everything has been delivered. Underneath lies one log (wal/wal.h); its threading and
  * its errors are the log's.
  *
- * Files: <data_dir>/node (this node's name), <data_dir>/queue/ (the log), <data_dir>/ids/ (client
- * ids that the log no longer holds), <data_dir>/quarantine/ (what is damaged in the log).
+ * Files: <data_dir>/node (this node's name), <data_dir>/contested (see queue_cursor_found()),
+ * <data_dir>/queue/ (the log), <data_dir>/ids/ (client ids that the log no longer holds),
+ * <data_dir>/quarantine/ (what is damaged in the log).
  */
 #ifndef QUEUE_QUEUE_H
 #define QUEUE_QUEUE_H
@@ -35,6 +36,7 @@ struct queue_options {
     uint32_t dedup_window_s;       /* and for how long, by the time at which they were received */
     uint64_t quarantine_max_bytes; /* of copies of what is damaged in the log */
     uint64_t cursor;               /* everything before has been delivered, as far as known */
+    int64_t clock_us;              /* the wall clock now; 0: unknown. See POSITIONS_A_US */
     unsigned heal_every_ms;        /* see wal_options */
 };
 
@@ -87,8 +89,9 @@ MUST_CHECK int queue_find(struct queue *queue, uint64_t position, struct txn *re
 void queue_delivered(struct queue *queue, uint64_t cursor, uint64_t transactions);
 
 /* The store says that its cursor is elsewhere (it committed what we did not hear of, or what the
- * log has lost since): counts anew. ERR_CONFLICT if this log cannot have been there. Forwarder's
- * thread. */
+ * log has lost since): counts anew. ERR_CONFLICT if this log cannot have been there. That the
+ * cursor is too far on is remembered over restarts: until it has been put back, nothing is
+ * forwarded. Forwarder's thread. */
 MUST_CHECK int queue_cursor_found(struct queue *queue, uint64_t cursor, struct err *err);
 
 struct queue_status {

@@ -20,8 +20,9 @@ void queue_delivered(struct queue *queue, uint64_t cursor, uint64_t transactions
     wal_release(queue->wal, cursor, NULL);
 }
 
-/* How far the store can be. Nobody but this process can have delivered what it accepts. */
-static uint64_t furthest(struct queue *queue, const struct wal_stats *log)
+/* How far the store can be. Nobody but this process can have delivered what it accepts.
+ * *ret_delivered is how far it is as a matter of fact. */
+static uint64_t furthest(struct queue *queue, const struct wal_stats *log, uint64_t *ret_delivered)
 {
     uint64_t position;
 
@@ -29,8 +30,28 @@ static uint64_t furthest(struct queue *queue, const struct wal_stats *log)
     position = !queue->found                  ? queue->furthest
                : queue->cursor > log->durable ? queue->cursor
                                               : log->durable;
+    *ret_delivered = queue->found ? queue->cursor : queue->known;
     pthread_mutex_unlock(&queue->lock);
+    if (queue->contested != UINT64_MAX)
+        position = *ret_delivered = queue->contested;
     return position;
+}
+
+static int contest(struct queue *queue, uint64_t cursor, uint64_t delivered, struct err *err)
+{
+    bool news = queue->contested == UINT64_MAX;
+    int code = contest_begin(queue, delivered, err);
+
+    if (code != 0)
+        return code;
+    code = err_set(err, ERR_CONFLICT,
+                   "the store has position %" PRIu64 " of node %s, this engine delivered up to "
+                   "%" PRIu64 ": does another one run with a copy of its data directory, or is "
+                   "this an old copy?",
+                   cursor, queue->node, delivered);
+    if (news)
+        log_error("queue", "%s", err->text);
+    return code;
 }
 
 int queue_cursor_found(struct queue *queue, uint64_t cursor, struct err *err)
@@ -40,18 +61,15 @@ int queue_cursor_found(struct queue *queue, uint64_t cursor, struct err *err)
     bool lost;
     int code;
 
-    if (cursor > furthest(queue, &log))
-        return err_set(err, ERR_CONFLICT,
-                       "the store has position %llu of node %s, this log ends at %llu: is the data "
-                       "directory an old copy?",
-                       (unsigned long long)cursor, queue->node,
-                       (unsigned long long)(queue->found ? log.durable : queue->known));
+    if (cursor > furthest(queue, &log, &delivered))
+        return contest(queue, cursor, delivered, err);
     if (cursor < log.first)
         return err_set(err, ERR_CONFLICT,
                        "the store has position %llu of node %s, this log begins at %llu: is the "
                        "store an old copy, or the log's first file missing?",
                        (unsigned long long)cursor, queue->node, (unsigned long long)log.first);
-    if ((code = wal_count_before(queue->wal, cursor, &delivered, err)) != 0)
+    if ((code = contest_end(queue, err)) != 0 ||
+        (code = wal_count_before(queue->wal, cursor, &delivered, err)) != 0)
         return code;
     pthread_mutex_lock(&queue->lock);
     lost = !queue->found && cursor > queue->known;

@@ -47,14 +47,15 @@ static int make_node(struct disk *disk, const char *path, char ret[TXN_NODE_SIZE
 }
 
 int node_load(struct disk *disk, const char *data_dir, bool read_only, char ret[TXN_NODE_SIZE],
-              struct err *err)
+              bool *ret_made, struct err *err)
 {
     char path[4160];
     int code;
 
     snprintf(path, sizeof path, "%s/node", data_dir);
     code = read_node(disk, path, ret, err);
-    if (code == ERR_NOT_FOUND && !read_only)
+    *ret_made = code == ERR_NOT_FOUND && !read_only;
+    if (*ret_made)
         code = make_node(disk, path, ret, err);
     return code;
 }

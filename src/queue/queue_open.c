@@ -34,6 +34,15 @@ static int open_ids(struct queue *queue, const struct queue_options *options, st
     return id_files_open(&files, &queue->id_files, err);
 }
 
+/* Where no log can have got by that clock; 0 if it is wrong by decades. */
+static uint64_t positions_by(int64_t clock_us)
+{
+    const int64_t most_us = INT64_C(1) << 51;
+    int64_t us = clock_us - POSITIONS_BEGIN_US;
+
+    return us > 0 && us < most_us ? (uint64_t)us * POSITIONS_A_US : 0;
+}
+
 int queue_open(const struct queue_options *options, struct queue **ret,
                struct wal_recovery *ret_recovery, struct err *err)
 {
@@ -41,7 +50,8 @@ int queue_open(const struct queue_options *options, struct queue **ret,
     struct disk *disk = options->disk != NULL ? options->disk : &disk_real;
     char dir[4160];
     char quarantine[4160];
-    uint64_t next;
+    struct wal_recovery recovery;
+    bool made;
     int code;
     struct wal_options log = {
         .disk = disk,
@@ -65,24 +75,31 @@ int queue_open(const struct queue_options *options, struct queue **ret,
 
     pthread_mutex_init(&queue->lock, NULL);
     queue->max_bytes = options->max_bytes;
+    queue->disk = disk;
+    queue->data_dir = mem_strdup(options->data_dir);
     snprintf(dir, sizeof dir, "%s/queue", options->data_dir);
     snprintf(quarantine, sizeof quarantine, "%s/quarantine", options->data_dir);
-    if ((code = node_load(disk, options->data_dir, options->read_only, queue->node, err)) != 0)
+    if ((code = node_load(disk, options->data_dir, options->read_only, queue->node, &made, err)) !=
+        0)
         goto dispose;
+    if (!options->read_only && (code = contest_load(queue, err)) != 0)
+        goto dispose;
+    if (!options->read_only && !made)
+        log.least = positions_by(options->clock_us);
     memcpy(log.node, queue->node, WAL_NODE_LEN);
     if ((code = open_ids(queue, options, disk, err)) != 0 ||
-        (code = wal_open(&log, &queue->wal, ret_recovery, err)) != 0)
+        (code = wal_open(&log, &queue->wal, &recovery, err)) != 0)
         goto dispose;
+    if (ret_recovery != NULL)
+        *ret_recovery = recovery;
     queue->cursor = wal_stats(queue->wal).first;
     if (queue->cursor < options->cursor)
         queue->cursor = options->cursor;
     if ((code = wal_count_before(queue->wal, queue->cursor, &queue->delivered, err)) != 0)
         goto close_log;
     queue->damaged = wal_lost(queue->wal, queue->cursor).records;
-    if ((next = wal_stats(queue->wal).next) > 0) {
-        queue->known = next - log.gap;
-        queue->furthest = queue->known + log.gap / 2;
-    }
+    queue->known = recovery.end;
+    queue->furthest = wal_stats(queue->wal).next;
     *ret = queue;
     return 0;
 
@@ -102,6 +119,7 @@ void queue_close(struct queue *queue)
     id_files_close(queue->id_files);
     ids_close(queue->ids);
     pthread_mutex_destroy(&queue->lock);
+    free(queue->data_dir);
     free(queue);
 }
 

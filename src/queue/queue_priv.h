@@ -100,11 +100,13 @@ struct id_files_stats id_files_stats(struct id_files *files); /* any thread */
 
 /*
  * A disk that loses what it had called durable, or a data directory that was put back, leaves a
- * log that ends before what the store has. So each start passes over many more positions than such
- * a disk could lose at once, and a store that is ahead by up to half of them is believed: it has
- * what the log has lost, and nothing that is accepted from then on is taken for it. The other half
- * is where an engine would be that started from a copy of this directory.
+ * log that ends before what the store has. So each start goes on where no log can have got by now,
+ * at more bytes a microsecond than disks take; by a clock that is behind, it passes over as much as
+ * a disk could lose at once. A store that is not further on is believed: it has what the log has
+ * lost, and nothing that is accepted from then on is taken for it.
  */
+#define POSITIONS_A_US 512
+#define POSITIONS_BEGIN_US INT64_C(1577836800000000) /* 2020; they are below 2^60 until 2091 */
 #define POSITION_GAP (UINT64_C(1) << 32)
 
 struct queue {
@@ -113,19 +115,29 @@ struct queue {
     struct id_files *id_files;
     char node[TXN_NODE_SIZE];
     uint64_t max_bytes;
+    struct disk *disk;
+    char *data_dir;
+    uint64_t contested; /* nothing behind it has been delivered; UINT64_MAX: no contest */
 
     pthread_mutex_t lock; /* of those below */
     uint64_t cursor;
     bool found;         /* the store's cursor, by this process; until then: */
     uint64_t known;     /* where the log ended when it was opened, or the cursor was then */
-    uint64_t furthest;  /* where the cursor can be all the same */
+    uint64_t furthest;  /* where the cursor can be all the same: no record was given less since */
     uint64_t delivered; /* transactions before the cursor, also damaged ones */
     uint64_t damaged;   /* those */
 };
 
 /* queue_node.c: reads the node's name, or makes one. */
 MUST_CHECK int node_load(struct disk *disk, const char *data_dir, bool read_only,
-                         char ret[TXN_NODE_SIZE], struct err *err);
+                         char ret[TXN_NODE_SIZE], bool *ret_made, struct err *err);
+
+/* queue_contest.c: the store's cursor was found further on than this log can have brought it. What
+ * the log took since is in no store, and soon its positions are as far: so it is kept in a file
+ * that nothing behind `position` has been delivered, until the cursor is not behind it any more. */
+MUST_CHECK int contest_load(struct queue *queue, struct err *err);
+MUST_CHECK int contest_begin(struct queue *queue, uint64_t position, struct err *err);
+MUST_CHECK int contest_end(struct queue *queue, struct err *err);
 
 /* queue_dedup.c: the log's hooks. */
 bool queue_admit(void *queue, struct slice record, uint64_t position, uint64_t *ret_original);

@@ -2,7 +2,7 @@
  * The segmented write-ahead log: append, group commit, recover, read, recycle.
  *
  * A position is the number of bytes of records that the log ever held before a record, and of
- * gaps between one life of the log and the next (`gap`); it only grows, over segments and
+ * gaps between one life of the log and the next (`gap`, `least`); it only grows, over segments and
  * restarts, and names the record. Records become durable in
  * rounds: producers (one an HTTP loop) collect records and tickets in an open batch; the
  * committer takes all batches that are handed in, writes them, syncs once, and mails each
@@ -58,8 +58,9 @@ struct wal_options {
     bool read_only;          /* changes nothing, starts no thread; for offline commands */
     unsigned spares;         /* segments prepared ahead, 15 at most; one more is kept */
     uint64_t start;          /* everything before this position has been delivered */
-    uint64_t gap; /* positions passed over at each open, unless there never was a record: those of
-                   * records that were delivered and that the disk has lost are not given again */
+    uint64_t gap;   /* positions passed over at each open, unless there never was a record: those of
+                     * records that were delivered and that the disk has lost are not given again */
+    uint64_t least; /* if the log ends below it, records or not, it goes on there instead */
     const char *quarantine; /* folder for bytes that are damaged; NULL: they are only counted */
     uint64_t quarantine_max_bytes;
     unsigned heal_every_ms; /* how often a log that refuses tries to begin anew; 0: 100 */
@@ -79,6 +80,7 @@ struct wal_recovery {
     uint64_t cut_bytes;     /* of an unfinished write at the end, cut off */
     uint64_t damaged_bytes; /* in the middle, skipped */
     uint64_t damaged_stretches;
+    uint64_t end; /* behind the last record that is there or, by `start`, was delivered */
     int64_t duration_us;
 };
 

@@ -159,7 +159,7 @@ struct wal_stats wal_stats(struct wal *wal)
     stats.durable = wal->end;
     stats.next = atomic_load(&wal->durable);
     stats.records = atomic_load(&wal->records);
-    stats.first = wal->segment_count > 0 ? wal->segments[0].previous : stats.next;
+    stats.first = wal->segment_count > 0 ? wal->segments[0].previous : wal->end;
     stats.bytes_on_disk = wal->bytes_on_disk;
     stats.segments = wal->segment_count;
     stats.spares = wal->spare_count;

@@ -201,7 +201,7 @@ struct wal {
     int fd;                     /* the current segment; -1: none */
     struct wal_segment current; /* its copy; `end` is not kept up here */
     uint64_t next_sequence;
-    uint64_t jump_from, jump_to; /* `start` and `gap` moved the end from here to there */
+    uint64_t jump_from, jump_to; /* `start`, `gap` and `least` moved the end from here to there */
     struct iovec *vector;
     size_t vector_room;
     uint64_t fault_since_us;

@@ -238,10 +238,13 @@ int wal_recover(struct wal *wal, struct wal_recovery *ret, struct err *err)
         wal->jump_from = end;
     if (end < wal->options.start)
         end = wal->options.start; /* a position is never used twice */
-    if (wal->segment_count > 0 || wal->options.start > 0)
+    ret->end = wal->jump_from > wal->options.start ? wal->jump_from : wal->options.start;
+    if (end < wal->options.least)
+        end = wal->options.least;
+    else if (wal->segment_count > 0 || wal->options.start > 0)
         end += wal->options.gap;
     wal->jump_to = end;
-    wal->end = wal->segment_count > 0 ? wal->jump_from : end;
+    wal->end = wal->jump_from;
     atomic_store(&wal->durable, end);
     for (size_t i = 0; i < wal->segment_count; i++)
         wal->bytes_on_disk += wal->segments[i].size;

@@ -284,12 +284,15 @@ def test_a_folder_that_may_not_be_written(engines, tmp_path):
         set_immutable(folder, False)
 
 
-def test_a_log_that_is_gone_gives_no_id_twice(full):
+@pytest.mark.parametrize("ledger", ["kept", "gone"])
+def test_a_log_that_is_gone_gives_no_id_twice(full, ledger):
     engine, ids = full
     engine.start()
     engine.wait_until_stored()
     engine.stop()
     shutil.rmtree(engine.data_dir / "queue")
+    if ledger == "gone":
+        (engine.data_dir / "ledger.db").unlink()
     engine.start()
     own = engine.accept(id="after")
     assert own not in ids
@@ -327,3 +330,65 @@ def test_a_disk_that_lost_what_it_called_durable(engines, postgres, proxy):
     rows = postgres.ask("SELECT count(DISTINCT transaction_id) AS n FROM event")
     assert rows[0]["n"] == 17
     assert engine.status()["queue"]["pending_bytes"] == 0
+
+
+def test_an_old_copy_loses_nothing_that_it_takes(engines, postgres, proxy):
+    """Older than restarts, and started again before the store could be asked."""
+    engine = engines(DATABASE_URL=postgres.url(port=proxy.port), **QUICK)
+    ids = [engine.accept()]
+    engine.wait_until_stored()
+    engine.stop()
+    copy = engine.folder / "copy"
+    shutil.copytree(engine.data_dir, copy)
+    for _ in range(2):
+        engine.start()
+        ids += [engine.accept(data=LARGE) for _ in range(3)]
+        engine.wait_until_stored()
+        engine.stop()
+    proxy.down()
+    shutil.rmtree(engine.data_dir)
+    copy.rename(engine.data_dir)
+    for _ in range(2):
+        engine.start()
+        ids.append(engine.accept())
+        engine.kill9()
+    engine.start()
+    proxy.up()
+    engine.wait_until_stored()
+    stored = postgres.ask("SELECT DISTINCT transaction_id FROM event")
+    assert sorted(row["transaction_id"] for row in stored) == sorted(ids)
+    assert len(set(ids)) == 9
+
+
+def test_two_engines_of_one_name(engines, postgres):
+    """The first is held up for good once the second has moved the cursor, and loses nothing."""
+    first = engines(DATABASE_URL=postgres.url(), **QUICK)
+    ids = [first.accept()]
+    first.wait_until_stored()
+    first.stop()
+    second = engines(start=False, DATABASE_URL=postgres.url(), **QUICK)
+    shutil.copytree(first.data_dir, second.data_dir)
+    first.start()
+    ids.append(first.accept())
+    first.wait_until_stored()
+    second.start()
+    ids.append(second.accept())
+    second.wait_until_stored()
+    ids.append(first.accept())
+    message = "this engine delivered up to ([0-9]+): does another one run"
+    first.wait_for_log("error   queue: .*" + message)
+    first.kill9()
+    first.start()
+    first.wait_for_log("the store is down: .*" + message)
+    ids.append(first.accept())
+    assert first.counts()["uncompleted"] == 2
+    second.stop()
+    position = re.search(message, first.log)[1]
+    assert position == (first.data_dir / "contested").read_text().strip()
+    assert postgres.ask(f"UPDATE forward_cursor SET position = {position} RETURNING node")
+    first.wait_until_stored()
+    first.wait_for_log("info    queue: the store's position is this engine's again")
+    assert not (first.data_dir / "contested").exists()
+    stored = postgres.ask("SELECT DISTINCT transaction_id FROM event")
+    assert sorted(row["transaction_id"] for row in stored) == sorted(ids)
+    assert len(set(ids)) == 5

@@ -172,6 +172,7 @@ static bool start_engine(struct world *world)
         .dedup_ids = 1000,
         .dedup_window_s = UINT32_MAX, /* a clock that jumps ahead would pass any other */
         .cursor = world->ledger_cursor,
+        .clock_us = world->wall_us,
         .heal_every_ms = 1,
     };
     struct wal_recovery recovery;

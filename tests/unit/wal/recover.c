@@ -494,6 +494,28 @@ static void a_gap_lies_between_two_lives_of_the_log(void **state)
     harness_end(&harness);
 }
 
+static void positions_below_the_least_one_are_passed_over(void **state)
+{
+    struct harness harness;
+    (void)state;
+
+    begin(&harness, 1);
+    assert_true(harness_store(&harness, "a", 100) == 0);
+    harness.options.gap = 10000;
+    harness.options.least = 50000;
+    for (int restarts = 0; restarts < 3; restarts++) {
+        harness_restart(&harness, restarts == 1);
+        assert_true(harness.recovery.end == 116);
+        assert_true(wal_stats(harness.wal).next == 50000);
+    }
+    assert_true(harness_store(&harness, "b", 100) == 50000);
+    harness_restart(&harness, true);
+    assert_true(wal_stats(harness.wal).next == 60116); /* the least there could be is over */
+    assert_int_equal(harness.recovery.records, 2);
+    assert_int_equal(harness.recovery.damaged_stretches, 0);
+    harness_end(&harness);
+}
+
 static void a_segment_without_records_hands_its_gap_on(void **state)
 {
     struct harness harness;
@@ -534,6 +556,7 @@ int main(void)
         cmocka_unit_test(a_stale_record_ends_the_log_even_at_the_expected_position),
         cmocka_unit_test(a_jump_of_the_start_is_no_damage),
         cmocka_unit_test(a_gap_lies_between_two_lives_of_the_log),
+        cmocka_unit_test(positions_below_the_least_one_are_passed_over),
         cmocka_unit_test(a_segment_without_records_hands_its_gap_on),
         cmocka_unit_test(segments_of_others_stop_the_start),
         cmocka_unit_test(a_disk_that_does_not_read_stops_the_start),
