@@ -250,10 +250,8 @@ struct open {
     bool object;
 };
 
-static ALWAYS_INLINE int walk_open(struct walk *walk, struct json_parser *parser, bool object,
-                                   struct open *ret)
+static ALWAYS_INLINE int walk_open(struct walk *walk, struct json_parser *parser, bool object)
 {
-    *ret = (struct open){.node = walk->used, .object = object};
     if (walk->used == walk->room) {
         int rc = walk_by(walk, parser, grow_tape);
 
@@ -273,65 +271,100 @@ static inline void walk_close(struct walk *walk, const struct open *open)
     walk->at++;
 }
 
-static ALWAYS_INLINE int walk_name(struct walk *walk, struct json_parser *parser)
-{
-    int rc;
-
-    if (walk_peek(walk) != '"')
-        return walk_fail(walk, parser, "expected the name of a member");
-    rc = walk_string(walk, parser);
-    if (rc < 0)
-        return rc;
-    if (walk_peek(walk) != ':')
-        return walk_fail(walk, parser, "expected ':'");
-    walk->at++;
-    return 0;
-}
-
+/*
+ * What may come next depends on what it is within, so each place in the grammar is a place in the
+ * code: a member whose value is a string, as most are, goes round by `name` and `member_end` alone.
+ */
 int json_read_value(struct json_parser *parser, unsigned depth)
 {
-    struct open open[JSON_MAX_DEPTH];
-    unsigned level = 0; /* containers that are open */
     struct walk walk = walk_resume(parser);
+    struct open outer[JSON_MAX_DEPTH + 1];
+    struct open open = {0};
+    unsigned level = 0; /* containers that are open */
     int rc;
 
-    for (;;) {
-        char first = walk_peek(&walk);
-        bool begun = first == '{' || first == '['; /* a container, and nothing of it yet */
-
-        if (begun && depth + level > JSON_MAX_DEPTH)
-            return walk_fail(&walk, parser, "nested too deeply");
-        if (first == '"')
-            rc = walk_string(&walk, parser);
-        else if (begun)
-            rc = walk_open(&walk, parser, first == '{', &open[level++]);
-        else
-            rc = walk_by(&walk, parser, read_bare);
-        if (rc < 0)
-            return rc;
-        for (; level > 0; level--) {
-            struct open *inner = &open[level - 1];
-            char next = walk_peek(&walk);
-
-            inner->count += !begun;
-            if (next == ',' && !begun) {
-                walk.at++;
-                break;
-            }
-            if (next != (inner->object ? '}' : ']')) {
-                if (begun)
-                    break;
-                return walk_fail(&walk, parser,
-                                 inner->object ? "expected ',' or '}'" : "expected ',' or ']'");
-            }
-            walk_close(&walk, inner);
-            begun = false;
-        }
-        if (level == 0)
-            break;
-        if (open[level - 1].object && (rc = walk_name(&walk, parser)) < 0)
-            return rc;
+value:
+    switch (walk_peek(&walk)) {
+    case '"':
+        rc = walk_string(&walk, parser);
+        break;
+    case '{':
+        goto object;
+    case '[':
+        goto array;
+    default:
+        rc = walk_by(&walk, parser, read_bare);
     }
-    walk_leave(&walk, parser);
-    return 0;
+    if (rc < 0)
+        return rc;
+
+value_end:
+    if (level == 0) {
+        walk_leave(&walk, parser);
+        return 0;
+    }
+    if (open.object)
+        goto member_end;
+
+    open.count++;
+    switch (walk_peek(&walk)) {
+    case ',':
+        walk.at++;
+        goto value;
+    case ']':
+        goto close;
+    default:
+        return walk_fail(&walk, parser, "expected ',' or ']'");
+    }
+
+array:
+    if (depth + level > JSON_MAX_DEPTH)
+        return walk_fail(&walk, parser, "nested too deeply");
+    outer[level++] = open;
+    open = (struct open){.node = walk.used};
+    if ((rc = walk_open(&walk, parser, false)) < 0)
+        return rc;
+    if (walk_peek(&walk) == ']')
+        goto close;
+    goto value;
+
+object:
+    if (depth + level > JSON_MAX_DEPTH)
+        return walk_fail(&walk, parser, "nested too deeply");
+    outer[level++] = open;
+    open = (struct open){.node = walk.used, .object = true};
+    if ((rc = walk_open(&walk, parser, true)) < 0)
+        return rc;
+    if (walk_peek(&walk) == '}')
+        goto close;
+
+name:
+    if (walk_peek(&walk) != '"')
+        return walk_fail(&walk, parser, "expected the name of a member");
+    if ((rc = walk_string(&walk, parser)) < 0)
+        return rc;
+    if (walk_peek(&walk) != ':')
+        return walk_fail(&walk, parser, "expected ':'");
+    walk.at++;
+    if (walk_peek(&walk) != '"')
+        goto value;
+    if ((rc = walk_string(&walk, parser)) < 0)
+        return rc;
+
+member_end:
+    open.count++;
+    switch (walk_peek(&walk)) {
+    case ',':
+        walk.at++;
+        goto name;
+    case '}':
+        break;
+    default:
+        return walk_fail(&walk, parser, "expected ',' or '}'");
+    }
+
+close:
+    walk_close(&walk, &open);
+    open = outer[--level];
+    goto value_end;
 }
