@@ -47,7 +47,9 @@ int api_open(const struct api_options *options, struct api **ret, struct err *er
     assert(options->loops <= MAX_LOOPS);
     api->options = *options;
     if ((code = readers_open(options, options->readers, "reader", &api->readers, err)) != 0 ||
+        (code = readers_open(options, options->readers, "local", &api->local, err)) != 0 ||
         (code = readers_open(options, 1, "keys", &api->keepers, err)) != 0) {
+        readers_close(api->local);
         readers_close(api->readers);
         free(api);
         return code;
@@ -126,6 +128,7 @@ void api_close(struct api *api)
         return;
     audit_sum_up(api, true);
     readers_close(api->readers);
+    readers_close(api->local);
     readers_close(api->keepers);
     for (int i = 0; i < MAX_LOOPS; i++) {
         struct loop *loop = atomic_load(&api->loops[i]);

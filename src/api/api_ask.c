@@ -106,13 +106,13 @@ static bool may_read(struct http_request *request)
     return check_caller(loop_of(request), request, AUTH_READ, &claims);
 }
 
-static void ask(struct api *api, struct http_request *request,
+static void ask(struct readers *readers, struct http_request *request,
                 int (*run)(struct job *job, const struct api_view *view))
 {
     struct job *job = job_new(loop_of(request), request, run);
 
     set_id(job, http_request_capture(request));
-    readers_ask(api->readers, job);
+    readers_ask(readers, job);
 }
 
 static void change(struct api *api, struct http_request *request,
@@ -127,19 +127,23 @@ static void change(struct api *api, struct http_request *request,
     set_id(job, http_request_capture(request));
     snprintf(job->who, sizeof job->who, "%s", claims->subject);
     http_request_peer(request, job->from, sizeof job->from);
-    readers_ask(api->readers, job);
+    readers_ask(api->local, job);
 }
 
 void handle_transaction_get(struct http_request *request, void *arg)
 {
+    struct api *api = arg;
+
     if (may_read(request))
-        ask(arg, request, run_find);
+        ask(api->readers, request, run_find);
 }
 
 void handle_status(struct http_request *request, void *arg)
 {
+    struct api *api = arg;
+
     if (may_read(request))
-        ask(arg, request, run_status);
+        ask(api->local, request, run_status);
 }
 
 void handle_transaction_retry(struct http_request *request, void *arg)
@@ -162,7 +166,7 @@ void handle_deliveries(struct http_request *request, void *arg)
         return;
     job = job_new(loop_of(request), request, run_deliveries);
     job->limit = limit;
-    readers_ask(api->readers, job);
+    readers_ask(api->local, job);
 }
 
 /* `format` of the query; false when the request has been answered with a fault. */
@@ -220,7 +224,7 @@ void handle_transaction_list(struct http_request *request, void *arg)
     job->has_after = has_after;
     if (has_after)
         set_id(job, slice_of(after));
-    readers_ask(api->readers, job);
+    readers_ask(api->local, job);
 }
 
 void handle_forward(struct http_request *request, void *arg)

@@ -1,8 +1,9 @@
 /*
  * The readers: a few threads that work out answers which may wait for a disk or a database,
  * each with its own connection to the store. A job goes in under a lock; the answer comes
- * home as mail. The number of jobs that wait is bounded; one more is answered 503. API keys have
- * a reader of their own: a key that floods the others can still be revoked at once.
+ * home as mail. The number of jobs that wait is bounded; one more is answered 503. What needs no
+ * store has readers of its own, so that the status can be asked for while the store stalls, and so
+ * have API keys: one that floods the others can still be revoked at once.
  */
 #include "api/api_priv.h"
 

@@ -100,7 +100,7 @@ const struct config_option config_table[] = {
     {NULL, "CORS_ORIGINS", STRING(cors_origins, 0), "", NULL,
      "origins whose pages may call the engine, comma-separated, or *; those of API keys may anyway"},
     {NULL, "READERS", INTEGER(readers, 1, 64), "2", NULL,
-     "threads that answer reading requests"},
+     "threads that answer reading requests which may ask the store, and as many for the others"},
     {NULL, "SHUTDOWN_TIMEOUT", DURATION(shutdown_timeout, 0, HOUR), "10s", NULL,
      "after the last request, what is queued is forwarded for at most this long"},
 

@@ -37,7 +37,7 @@ static int open_ids(struct queue *queue, const struct queue_options *options, st
 /* Where no log can have got by that clock; 0 if it is wrong by decades. */
 static uint64_t positions_by(int64_t clock_us)
 {
-    const int64_t most_us = INT64_C(1) << 51;
+    const int64_t most_us = INT64_C(1) << 50; /* ids have room for twice that */
     int64_t us = clock_us - POSITIONS_BEGIN_US;
 
     return us > 0 && us < most_us ? (uint64_t)us * POSITIONS_A_US : 0;

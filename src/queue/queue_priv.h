@@ -106,7 +106,7 @@ struct id_files_stats id_files_stats(struct id_files *files); /* any thread */
  * lost, and nothing that is accepted from then on is taken for it.
  */
 #define POSITIONS_A_US 512
-#define POSITIONS_BEGIN_US INT64_C(1577836800000000) /* 2020; they are below 2^60 until 2091 */
+#define POSITIONS_BEGIN_US INT64_C(1577836800000000) /* 2020; counts until 2055 */
 #define POSITION_GAP (UINT64_C(1) << 32)
 
 struct queue {
@@ -117,7 +117,8 @@ struct queue {
     uint64_t max_bytes;
     struct disk *disk;
     char *data_dir;
-    uint64_t contested; /* nothing behind it has been delivered; UINT64_MAX: no contest */
+    uint64_t
+        contested; /* nothing behind it has been delivered; UINT64_MAX: no contest. Forwarder's */
 
     pthread_mutex_t lock; /* of those below */
     uint64_t cursor;

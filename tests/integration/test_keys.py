@@ -303,7 +303,9 @@ def test_a_key_is_good_on_every_worker_at_once(engines):
         assert statuses(key) == {401}
 
 
-def test_a_key_is_revoked_while_readers_wait_for_the_store(engines, postgres, proxy):
+def test_keys_are_revoked_and_states_told_while_readers_wait_for_the_store(
+    engines, postgres, proxy
+):
     engine = engines(
         DATABASE_URL=postgres.url(port=proxy.port), READERS=1, STORE_TIMEOUT="10m", WORKERS=1
     )
@@ -322,6 +324,9 @@ def test_a_key_is_revoked_while_readers_wait_for_the_store(engines, postgres, pr
             )
             assert engine.request("DELETE", f"/v1/keys/{id_of(key)}").status_code == 204
             assert engine.get("/v1/status", token=key).status_code == 401
+            assert engine.counts()["accepted"] == 1
+            for path in ("/v1/deliveries", "/v1/transactions?status=failed"):
+                assert engine.get(path).status_code == 200
             assert not any(order.done() for order in orders)
         finally:
             proxy.resume()
