@@ -117,8 +117,7 @@ struct queue {
     uint64_t max_bytes;
     struct disk *disk;
     char *data_dir;
-    uint64_t
-        contested; /* nothing behind it has been delivered; UINT64_MAX: no contest. Forwarder's */
+    uint64_t contested; /* nothing behind it was delivered; UINT64_MAX: no contest. Forwarder's */
 
     pthread_mutex_t lock; /* of those below */
     uint64_t cursor;
