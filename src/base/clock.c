@@ -27,6 +27,11 @@ int64_t clock_mono_us(void)
     return read_clock(CLOCK_MONOTONIC);
 }
 
+int64_t clock_worked_us(void)
+{
+    return read_clock(CLOCK_THREAD_CPUTIME_ID);
+}
+
 static int64_t days_from_civil(int64_t year, unsigned month, unsigned day)
 {
     int64_t era;

@@ -19,7 +19,8 @@
 #define CLOCK_MAX_US INT64_C(4102444800000000)
 
 int64_t clock_wall_us(void);
-int64_t clock_mono_us(void); /* never goes back; only differences mean anything */
+int64_t clock_mono_us(void);   /* never goes back; only differences mean anything */
+int64_t clock_worked_us(void); /* the calling thread's processor time; likewise */
 
 /* Writes an instant of the years 0000 to 9999 as "YYYY-MM-DDTHH:MM:SS.ffffffZ". */
 void clock_format(char out[CLOCK_TEXT_SIZE], int64_t instant_us);

@@ -154,7 +154,7 @@ const struct config_option config_table[] = {
     {NULL, "FORWARD_RETRY_MAX", DURATION(forward_retry_max, 1, DAY), "30s", NULL,
      "longest pause between attempts"},
     {NULL, "STORE_TIMEOUT", DURATION(store_timeout, SECOND, HOUR), "30s", NULL,
-     "the store must connect and answer within this time"},
+     "the store must connect and answer within this time (the embedded one: of a processor)"},
     {NULL, "DELIVERIES_KEPT", INTEGER(deliveries_kept, 1, 10000000), "10000", NULL,
      "attempts to forward that the ledger remembers"},
     {NULL, "FAILED_MAX", INTEGER(failed_max, 1, 100000000), "100000", NULL,

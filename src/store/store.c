@@ -99,6 +99,7 @@ int store_begin(struct store *store, struct err *err)
     if (store_interrupted(store))
         return err_set(err, ERR_UNAVAILABLE, "interrupted");
     store->deadline_us = clock_mono_us() + store->timeout_us;
+    store->worked_us = clock_worked_us();
     return 0;
 }
 
@@ -107,6 +108,11 @@ int64_t store_left_us(const struct store *store)
     int64_t left = store->deadline_us - clock_mono_us();
 
     return left > 0 ? left : 0;
+}
+
+bool store_worked_long(const struct store *store)
+{
+    return clock_worked_us() - store->worked_us >= store->timeout_us;
 }
 
 int store_too_late(const struct store *store, struct err *err)

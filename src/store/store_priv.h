@@ -38,6 +38,7 @@ struct store {
     const struct store_ops *ops;
     int64_t timeout_us;
     int64_t deadline_us;     /* monotonic; of the operation that runs */
+    int64_t worked_us;       /* clock_worked_us() when it began */
     atomic_bool interrupted; /* for good */
     int wake_fd;             /* readable once interrupted */
 };
@@ -113,6 +114,9 @@ int store_begin(struct store *store, struct err *err);
 
 /* Microseconds until the deadline, 0 if it has passed. */
 int64_t store_left_us(const struct store *store);
+
+/* Whether the operation took all of its time on the processor, on the thread that began it. */
+bool store_worked_long(const struct store *store);
 
 bool store_interrupted(const struct store *store);
 

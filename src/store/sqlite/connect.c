@@ -66,28 +66,27 @@ void store_sqlite_close(struct store *store)
     free(sqlite);
 }
 
-static bool is_over(const struct store_sqlite *sqlite)
-{
-    return !sqlite->unwinding &&
-           (store_interrupted(&sqlite->store) || store_left_us(&sqlite->store) == 0);
-}
-
 /* Called while somebody else has the lock: whether to look again. */
 static int on_busy(void *arg, int looks)
 {
     struct store_sqlite *sqlite = arg;
     struct pollfd wake = {.fd = sqlite->store.wake_fd, .events = POLLIN};
 
-    if (is_over(sqlite))
+    if (!sqlite->unwinding &&
+        (store_interrupted(&sqlite->store) || store_left_us(&sqlite->store) == 0))
         return 0;
     poll(&wake, 1, looks == 0 ? 1 : BUSY_WAIT_MS);
     return 1;
 }
 
-/* Called now and then while a statement runs: whether to stop it. */
+/* Called now and then while a statement runs: whether to stop it. A busy machine may keep it from
+ * the processor for long: stopped for that, it would begin anew, and never end. */
 static int on_progress(void *arg)
 {
-    return is_over(arg);
+    const struct store_sqlite *sqlite = arg;
+
+    return !sqlite->unwinding &&
+           (store_interrupted(&sqlite->store) || store_worked_long(&sqlite->store));
 }
 
 /* Called after a COMMIT that left `pages` in the WAL. A checkpoint that fails is tried again

@@ -4,9 +4,9 @@
  * encode.c packs a batch's rows, and write.c, read.c, change.c and schema.c are the operations.
  *
  * The file is in WAL mode with synchronous=FULL: a COMMIT that returned is on the disk. SQLite
- * works on the caller's thread; its busy and progress handlers look at the deadline and at the
- * interruption, so that both end a wait for a lock as well as a long statement. What cannot
- * be ended is a write or a sync that the operating system has begun.
+ * works on the caller's thread; its busy handler looks at the deadline, its progress handler at the
+ * time that it worked, and both at the interruption: so these end a wait for a lock as well as a
+ * long statement. What cannot be ended is a write or a sync that the operating system has begun.
  */
 #ifndef STORE_SQLITE_SQLITE_PRIV_H
 #define STORE_SQLITE_SQLITE_PRIV_H

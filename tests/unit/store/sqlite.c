@@ -1,6 +1,7 @@
 /*
  * What only a file can do to us: being absent, removed, no database, too large.
  */
+#include "base/clock.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -247,6 +249,65 @@ static void a_full_disk_is_unavailable_and_leaves_nothing(void **state)
     store_close(store);
 }
 
+/* A child that stops this process for a while, `after_us` from now. */
+static pid_t stopped_for(int64_t after_us, int64_t for_us)
+{
+    pid_t whom = getpid();
+    pid_t child = fork();
+
+    assert_true(child >= 0);
+    if (child == 0) {
+        usleep((useconds_t)after_us);
+        kill(whom, SIGSTOP);
+        usleep((useconds_t)for_us);
+        kill(whom, SIGCONT);
+        _exit(0);
+    }
+    return child;
+}
+
+static void who_is_kept_from_the_processor_is_not_too_late(void **state)
+{
+    struct store *store = open_url(url);
+    struct store_batch *batch = batch_of(store, 20000);
+    struct store *hasty;
+    int64_t worked_us;
+    pid_t child;
+
+    (void)state;
+    make_ready(store);
+    worked_us = clock_worked_us();
+    assert_ok(store_write(store, batch, 0, 20000, NODE, 0, 1, &err));
+    worked_us = clock_worked_us() - worked_us;
+    assert_ok(store_open(url, 100 + worked_us * 3 / 1000, &hasty, &err));
+    assert_ok(store_connect(hasty, &err));
+    child = stopped_for(worked_us / 4, 200000 + worked_us * 6);
+    assert_ok(store_write(hasty, batch, 0, 20000, NODE, 1, 2, &err));
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_int_equal(count_events(), 40000);
+    store_close(hasty);
+    store_batch_close(batch);
+    store_close(store);
+}
+
+static void a_statement_that_works_too_long_is_stopped(void **state)
+{
+    struct store *store = open_url(url);
+    struct store_batch *batch = batch_of(store, 20000);
+    struct store *hasty;
+
+    (void)state;
+    make_ready(store);
+    assert_ok(store_open(url, 1, &hasty, &err));
+    while (store_connect(hasty, &err) != 0)
+        ;
+    assert_int_equal(store_write(hasty, batch, 0, 20000, NODE, 0, 1, &err), ERR_UNAVAILABLE);
+    assert_string_equal(err.text, "not done within the time limit of 1 ms");
+    store_close(hasty);
+    store_batch_close(batch);
+    store_close(store);
+}
+
 static void the_wal_does_not_grow_with_what_was_written(void **state)
 {
     struct store *store = open_url(url);
@@ -302,6 +363,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_new_file_has_pages_of_16_kib_and_an_older_one_keeps_its_own, make, drop),
         cmocka_unit_test_setup_teardown(a_full_disk_is_unavailable_and_leaves_nothing, make, drop),
+        cmocka_unit_test_setup_teardown(who_is_kept_from_the_processor_is_not_too_late, make, drop),
+        cmocka_unit_test_setup_teardown(a_statement_that_works_too_long_is_stopped, make, drop),
         cmocka_unit_test_setup_teardown(the_wal_does_not_grow_with_what_was_written, make, drop),
         cmocka_unit_test_setup_teardown(a_reader_sees_the_last_commit_while_somebody_writes, make,
                                         drop),
