@@ -121,8 +121,7 @@ struct job *job_new(struct loop *loop, struct http_request *request,
 struct api {
     struct api_options options;
     struct readers *readers; /* for what may ask the store */
-    struct readers
-        *local; /* as many, for what does not: it must not wait for a store that stalls */
+    struct readers *local;   /* as many, for what does not: no store that stalls holds it up */
     struct readers *keepers; /* one, for API keys: whoever floods the others can be shut out */
     struct http_server *server;
     _Atomic(struct loop *) loops[MAX_LOOPS];

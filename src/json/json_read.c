@@ -250,8 +250,14 @@ struct open {
     bool object;
 };
 
-static ALWAYS_INLINE int walk_open(struct walk *walk, struct json_parser *parser, bool object)
+/* A container begins, within `open`, which goes to `outer` meanwhile. */
+static ALWAYS_INLINE int walk_open(struct walk *walk, struct json_parser *parser, unsigned depth,
+                                   bool object, struct open *outer, struct open *open)
 {
+    if (depth > JSON_MAX_DEPTH)
+        return walk_fail(walk, parser, "nested too deeply");
+    *outer = *open;
+    *open = (struct open){.node = walk->used, .object = object};
     if (walk->used == walk->room) {
         int rc = walk_by(walk, parser, grow_tape);
 
@@ -278,7 +284,7 @@ static inline void walk_close(struct walk *walk, const struct open *open)
 int json_read_value(struct json_parser *parser, unsigned depth)
 {
     struct walk walk = walk_resume(parser);
-    struct open outer[JSON_MAX_DEPTH + 1];
+    struct open outer[JSON_MAX_DEPTH];
     struct open open = {0};
     unsigned level = 0; /* containers that are open */
     int rc;
@@ -318,23 +324,17 @@ value_end:
     }
 
 array:
-    if (depth + level > JSON_MAX_DEPTH)
-        return walk_fail(&walk, parser, "nested too deeply");
-    outer[level++] = open;
-    open = (struct open){.node = walk.used};
-    if ((rc = walk_open(&walk, parser, false)) < 0)
+    if ((rc = walk_open(&walk, parser, depth + level, false, &outer[level], &open)) < 0)
         return rc;
+    level++;
     if (walk_peek(&walk) == ']')
         goto close;
     goto value;
 
 object:
-    if (depth + level > JSON_MAX_DEPTH)
-        return walk_fail(&walk, parser, "nested too deeply");
-    outer[level++] = open;
-    open = (struct open){.node = walk.used, .object = true};
-    if ((rc = walk_open(&walk, parser, true)) < 0)
+    if ((rc = walk_open(&walk, parser, depth + level, true, &outer[level], &open)) < 0)
         return rc;
+    level++;
     if (walk_peek(&walk) == '}')
         goto close;
 

@@ -66,14 +66,18 @@ void store_sqlite_close(struct store *store)
     free(sqlite);
 }
 
+static bool is_over(const struct store_sqlite *sqlite, bool too_long)
+{
+    return !sqlite->unwinding && (store_interrupted(&sqlite->store) || too_long);
+}
+
 /* Called while somebody else has the lock: whether to look again. */
 static int on_busy(void *arg, int looks)
 {
     struct store_sqlite *sqlite = arg;
     struct pollfd wake = {.fd = sqlite->store.wake_fd, .events = POLLIN};
 
-    if (!sqlite->unwinding &&
-        (store_interrupted(&sqlite->store) || store_left_us(&sqlite->store) == 0))
+    if (is_over(sqlite, store_left_us(&sqlite->store) == 0))
         return 0;
     poll(&wake, 1, looks == 0 ? 1 : BUSY_WAIT_MS);
     return 1;
@@ -85,8 +89,7 @@ static int on_progress(void *arg)
 {
     const struct store_sqlite *sqlite = arg;
 
-    return !sqlite->unwinding &&
-           (store_interrupted(&sqlite->store) || store_worked_long(&sqlite->store));
+    return is_over(sqlite, store_worked_long(&sqlite->store));
 }
 
 /* Called after a COMMIT that left `pages` in the WAL. A checkpoint that fails is tried again

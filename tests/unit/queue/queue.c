@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -343,6 +344,31 @@ static void what_was_taken_while_the_cursor_was_contested_is_kept_for_later(void
     assert_int_equal(queue_cursor_found(bench->queue, next, &err), 0); /* and settled */
 }
 
+static void a_contest_that_cannot_be_written_is_noticed_again(void **state)
+{
+    struct bench *bench = *state;
+    uint64_t end = end_one_life(bench);
+    uint64_t ahead = end + (UINT64_C(1) << 40);
+    char in_the_way[128];
+    struct err err;
+
+    snprintf(in_the_way, sizeof in_the_way, "%s/contested.new", bench->dir);
+    assert_int_equal(mkdir(in_the_way, 0700), 0);
+    for (int time = 0; time < 2; time++) {
+        int code = queue_cursor_found(bench->queue, ahead, &err);
+
+        assert_int_not_equal(code, 0);
+        assert_int_not_equal(code, ERR_CONFLICT);
+        assert_non_null(strstr(err.text, in_the_way));
+    }
+    assert_int_equal(rmdir(in_the_way), 0);
+    assert_int_equal(queue_cursor_found(bench->queue, ahead, &err), ERR_CONFLICT);
+    close_queue(bench);
+    open_queue(bench, 0);
+    assert_int_equal(queue_cursor_found(bench->queue, end + 1, &err), ERR_CONFLICT);
+    assert_int_equal(queue_cursor_found(bench->queue, end, &err), 0);
+}
+
 static void a_contest_that_cannot_be_read_stops_the_start(void **state)
 {
     struct bench *bench = *state;
@@ -444,6 +470,7 @@ int main(void)
         IN_FOLDER(what_the_log_has_lost_and_the_store_has_is_delivered),
         IN_FOLDER(an_old_copy_takes_nothing_that_the_store_would_hold_for_delivered),
         IN_FOLDER(what_was_taken_while_the_cursor_was_contested_is_kept_for_later),
+        IN_FOLDER(a_contest_that_cannot_be_written_is_noticed_again),
         IN_FOLDER(a_contest_that_cannot_be_read_stops_the_start),
         IN_FOLDER(a_lost_end_is_no_end_of_the_store),
         IN_FOLDER(an_empty_log_never_gives_a_position_twice),
