@@ -4,8 +4,10 @@ is said in one line, and what is whole is delivered or the start refused.
 
 import re
 import shutil
+import signal
 import sqlite3
 import struct
+from pathlib import Path
 
 import pytest
 from fault.disks import set_immutable
@@ -300,13 +302,29 @@ def test_a_log_that_is_gone_gives_no_id_twice(full, ledger):
     assert set(engine.stored_ids()) == set(ids) | {own}
 
 
+def copy_of_a_moment(engine, to):
+    """The data directory of an engine that runs, copied while all of it stands still."""
+    tasks = Path(f"/proc/{engine.process.pid}/task")
+
+    def all_stand():
+        stats = [task.joinpath("stat").read_text() for task in tasks.iterdir()]
+        return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
+    engine.process.send_signal(signal.SIGSTOP)
+    try:
+        engine.wait_until(all_stand, 30, "the engine to stand still")
+        shutil.copytree(engine.data_dir, to)
+    finally:
+        engine.process.send_signal(signal.SIGCONT)
+
+
 def test_a_disk_that_lost_what_it_called_durable(engines, postgres, proxy):
     """What is accepted before the store can be asked is not taken for what the store has."""
     engine = engines(DATABASE_URL=postgres.url(port=proxy.port), **QUICK)
     ids = [engine.accept()]
     engine.wait_until_stored()
     copy = engine.folder / "copy"
-    shutil.copytree(engine.data_dir, copy)
+    copy_of_a_moment(engine, copy)
     ids += [engine.accept() for _ in range(10)]
     engine.wait_until_stored()
     engine.kill9()
