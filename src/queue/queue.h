@@ -6,9 +6,8 @@
  * everything has been delivered. Underneath lies one log (wal/wal.h); its threading and
  * its errors are the log's.
  *
- * Files: <data_dir>/node (this node's name), <data_dir>/contested (see queue_cursor_found()),
- * <data_dir>/queue/ (the log), <data_dir>/ids/ (client ids that the log no longer holds),
- * <data_dir>/quarantine/ (what is damaged in the log).
+ * Files: <data_dir>/node (this node's name), <data_dir>/queue/ (the log), <data_dir>/ids/ (client
+ * ids that the log no longer holds), <data_dir>/quarantine/ (what is damaged in the log).
  */
 #ifndef QUEUE_QUEUE_H
 #define QUEUE_QUEUE_H
@@ -88,11 +87,21 @@ MUST_CHECK int queue_find(struct queue *queue, uint64_t position, struct txn *re
  * damaged: the log behind it is recycled. Forwarder's thread. */
 void queue_delivered(struct queue *queue, uint64_t cursor, uint64_t transactions);
 
-/* The store says that its cursor is elsewhere (it committed what we did not hear of, or what the
- * log has lost since): counts anew. ERR_CONFLICT if this log cannot have been there. That the
- * cursor is too far on is remembered over restarts: until it has been put back, nothing is
- * forwarded. Forwarder's thread. */
-MUST_CHECK int queue_cursor_found(struct queue *queue, uint64_t cursor, struct err *err);
+/* What became of a transaction that the store's cursor has passed. */
+enum queue_fate {
+    QUEUE_STORED,
+    QUEUE_SETTLED, /* never to be in the store: failed, discarded, erased */
+    QUEUE_ABSENT,
+};
+typedef int queue_look(void *arg, uint64_t position, enum queue_fate *ret, struct err *err);
+
+/* The store's cursor, whenever it has been read: counts anew from there. If it is further on than
+ * this engine has brought it as far as known, at a place that this log does not have, then either
+ * the log has lost its end, or another engine of this name has written to the store: `look` is
+ * asked for the fate of the last transactions before it. ERR_CONFLICT if this log cannot have been
+ * there, or what it holds to be pending would be passed over. Forwarder's thread. */
+MUST_CHECK int queue_cursor_found(struct queue *queue, uint64_t cursor, queue_look *look, void *arg,
+                                  struct err *err);
 
 struct queue_status {
     uint64_t cursor;

@@ -30,31 +30,46 @@ static uint64_t furthest(struct queue *queue, const struct wal_stats *log, uint6
     position = !queue->found                  ? queue->furthest
                : queue->cursor > log->durable ? queue->cursor
                                               : log->durable;
-    *ret_delivered = queue->found ? queue->cursor : queue->known;
+    *ret_delivered = queue->cursor;
     pthread_mutex_unlock(&queue->lock);
-    if (queue->contested != UINT64_MAX)
-        position = *ret_delivered = queue->contested;
     return position;
 }
 
-static int contest(struct queue *queue, uint64_t cursor, uint64_t delivered, struct err *err)
+static int contested(struct queue *queue, uint64_t cursor, uint64_t delivered, struct err *err)
 {
-    bool news = queue->contested == UINT64_MAX;
-    int code = contest_begin(queue, delivered, err);
+    int code = err_set(err, ERR_CONFLICT,
+                       "the store has position %" PRIu64 " of node %s, this engine delivered up to "
+                       "%" PRIu64 ": does another one run with a copy of its data directory, or is "
+                       "this an old copy?",
+                       cursor, queue->node, delivered);
 
-    if (code != 0)
-        return code;
-    code = err_set(err, ERR_CONFLICT,
-                   "the store has position %" PRIu64 " of node %s, this engine delivered up to "
-                   "%" PRIu64 ": does another one run with a copy of its data directory, or is "
-                   "this an old copy?",
-                   cursor, queue->node, delivered);
-    if (news)
+    if (!queue->contested)
         log_error("queue", "%s", err->text);
+    queue->contested = true;
     return code;
 }
 
-int queue_cursor_found(struct queue *queue, uint64_t cursor, struct err *err)
+/* Whether all between `delivered` and the store's cursor is where it belongs. As it is delivered in
+ * order, the last one tells. */
+static int look_back(struct queue *queue, uint64_t delivered, uint64_t cursor, queue_look *look,
+                     void *arg, struct err *err)
+{
+    enum queue_fate fate = QUEUE_SETTLED;
+    uint64_t position = cursor, next;
+
+    while (fate == QUEUE_SETTLED) {
+        int code = wal_find_before(queue->wal, position, &position, &next, err);
+
+        if (code == ERR_NOT_FOUND || (code == 0 && (position < delivered || next == cursor)))
+            return 0;
+        if (code != 0 || (code = look(arg, position, &fate, err)) != 0)
+            return code;
+    }
+    return fate == QUEUE_ABSENT ? ERR_CONFLICT : 0;
+}
+
+int queue_cursor_found(struct queue *queue, uint64_t cursor, queue_look *look, void *arg,
+                       struct err *err)
 {
     struct wal_stats log = wal_stats(queue->wal);
     uint64_t delivered;
@@ -62,15 +77,20 @@ int queue_cursor_found(struct queue *queue, uint64_t cursor, struct err *err)
     int code;
 
     if (cursor > furthest(queue, &log, &delivered))
-        return contest(queue, cursor, delivered, err);
+        return contested(queue, cursor, delivered, err);
     if (cursor < log.first)
         return err_set(err, ERR_CONFLICT,
                        "the store has position %llu of node %s, this log begins at %llu: is the "
                        "store an old copy, or the log's first file missing?",
                        (unsigned long long)cursor, queue->node, (unsigned long long)log.first);
-    if ((code = contest_end(queue, err)) != 0 ||
-        (code = wal_count_before(queue->wal, cursor, &delivered, err)) != 0)
+    code = cursor > delivered ? look_back(queue, delivered, cursor, look, arg, err) : 0;
+    if (code == ERR_CONFLICT)
+        return contested(queue, cursor, delivered, err);
+    if (code != 0 || (code = wal_count_before(queue->wal, cursor, &delivered, err)) != 0)
         return code;
+    if (queue->contested)
+        log_info("queue", "the store's position is this engine's again");
+    queue->contested = false;
     pthread_mutex_lock(&queue->lock);
     lost = !queue->found && cursor > queue->known;
     queue->found = true;

@@ -75,14 +75,10 @@ int queue_open(const struct queue_options *options, struct queue **ret,
 
     pthread_mutex_init(&queue->lock, NULL);
     queue->max_bytes = options->max_bytes;
-    queue->disk = disk;
-    queue->data_dir = mem_strdup(options->data_dir);
     snprintf(dir, sizeof dir, "%s/queue", options->data_dir);
     snprintf(quarantine, sizeof quarantine, "%s/quarantine", options->data_dir);
     if ((code = node_load(disk, options->data_dir, options->read_only, queue->node, &made, err)) !=
         0)
-        goto dispose;
-    if (!options->read_only && (code = contest_load(queue, err)) != 0)
         goto dispose;
     if (!options->read_only && !made)
         log.least = positions_by(options->clock_us);
@@ -119,7 +115,6 @@ void queue_close(struct queue *queue)
     id_files_close(queue->id_files);
     ids_close(queue->ids);
     pthread_mutex_destroy(&queue->lock);
-    free(queue->data_dir);
     free(queue);
 }
 

@@ -115,9 +115,7 @@ struct queue {
     struct id_files *id_files;
     char node[TXN_NODE_SIZE];
     uint64_t max_bytes;
-    struct disk *disk;
-    char *data_dir;
-    uint64_t contested; /* nothing behind it was delivered; UINT64_MAX: no contest. Forwarder's */
+    bool contested; /* said in the log. Forwarder's */
 
     pthread_mutex_t lock; /* of those below */
     uint64_t cursor;
@@ -131,13 +129,6 @@ struct queue {
 /* queue_node.c: reads the node's name, or makes one. */
 MUST_CHECK int node_load(struct disk *disk, const char *data_dir, bool read_only,
                          char ret[TXN_NODE_SIZE], bool *ret_made, struct err *err);
-
-/* queue_contest.c: the store's cursor was found further on than this log can have brought it. What
- * the log took since is in no store, and soon its positions are as far: so it is kept in a file
- * that nothing behind `position` has been delivered, until the cursor is not behind it any more. */
-MUST_CHECK int contest_load(struct queue *queue, struct err *err);
-MUST_CHECK int contest_begin(struct queue *queue, uint64_t position, struct err *err);
-MUST_CHECK int contest_end(struct queue *queue, struct err *err);
 
 /* queue_dedup.c: the log's hooks. */
 bool queue_admit(void *queue, struct slice record, uint64_t position, uint64_t *ret_original);

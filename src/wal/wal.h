@@ -180,6 +180,11 @@ uint64_t wal_bytes_from(struct wal *wal, uint64_t position);
 MUST_CHECK int wal_count_before(struct wal *wal, uint64_t position, uint64_t *ret_records,
                                 struct err *err);
 
+/* The last whole record before `position`, and where it ends; reads one segment at most that holds
+ * such a record. ERR_IO, ERR_NOT_FOUND if there is none (any more). Any thread. */
+MUST_CHECK int wal_find_before(struct wal *wal, uint64_t position, uint64_t *ret_position,
+                               uint64_t *ret_next, struct err *err);
+
 /* Damage, ever: noted by recovery and by readers, remembered over restarts by the quarantine. */
 struct wal_lost {
     uint64_t records; /* before the position asked for, lost: not delivered before it was found */

@@ -230,6 +230,54 @@ int wal_count_before(struct wal *wal, uint64_t position, uint64_t *ret_records, 
     return code;
 }
 
+/* Where the last segment begins that has something before `position`. */
+static bool find_base_before(struct wal *wal, uint64_t position, uint64_t *ret)
+{
+    bool found = false;
+
+    pthread_mutex_lock(&wal->lock);
+    for (size_t i = wal->segment_count; i-- > 0 && !found;) {
+        const struct wal_segment *segment = &wal->segments[i];
+
+        found = segment->base < position && segment->base < segment->end;
+        *ret = segment->base;
+    }
+    pthread_mutex_unlock(&wal->lock);
+    return found;
+}
+
+int wal_find_before(struct wal *wal, uint64_t position, uint64_t *ret_position, uint64_t *ret_next,
+                    struct err *err)
+{
+    struct wal_reader *reader = wal_reader_open(wal, 0);
+    bool found = false;
+    uint64_t base;
+    int code = err_set(err, ERR_NOT_FOUND, "no record before this position");
+
+    while (!found && find_base_before(wal, position, &base)) {
+        struct slice record;
+        uint64_t at, next;
+
+        wal_reader_seek(reader, base);
+        while ((code = wal_reader_next(reader, &record, &at, &next, err)) == 0 ||
+               code == ERR_CORRUPT) {
+            if (at >= position)
+                break;
+            if (code == 0) {
+                found = true;
+                *ret_position = at;
+                *ret_next = next;
+            }
+        }
+        if (code != 0 && code != ERR_CORRUPT && code != ERR_NOT_FOUND)
+            break;
+        code = found ? 0 : ERR_NOT_FOUND;
+        position = base;
+    }
+    wal_reader_close(reader);
+    return code;
+}
+
 uint64_t wal_bytes_from(struct wal *wal, uint64_t position)
 {
     uint64_t bytes = 0;

@@ -2,13 +2,16 @@
 is said in one line, and what is whole is delivered or the start refused.
 """
 
+import json
 import re
 import shutil
 import signal
 import sqlite3
 import struct
+from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 from fault.disks import set_immutable
 from support.crc32c import crc32c
@@ -402,11 +405,107 @@ def test_two_engines_of_one_name(engines, postgres):
     assert first.counts()["uncompleted"] == 2
     second.stop()
     position = re.search(message, first.log)[1]
-    assert position == (first.data_dir / "contested").read_text().strip()
     assert postgres.ask(f"UPDATE forward_cursor SET position = {position} RETURNING node")
     first.wait_until_stored()
     first.wait_for_log("info    queue: the store's position is this engine's again")
-    assert not (first.data_dir / "contested").exists()
     stored = postgres.ask("SELECT DISTINCT transaction_id FROM event")
     assert sorted(row["transaction_id"] for row in stored) == sorted(ids)
     assert len(set(ids)) == 5
+
+
+def test_an_engine_whose_name_another_one_used_while_it_could_not_ask(engines, postgres, proxy):
+    """It had no answer of the store since, and is started anew before it gets one."""
+    first = engines(DATABASE_URL=postgres.url(port=proxy.port), **QUICK)
+    ids = [first.accept()]
+    first.wait_until_stored()
+    first.stop()
+    second = engines(start=False, DATABASE_URL=postgres.url(), **QUICK)
+    shutil.copytree(first.data_dir, second.data_dir)
+    proxy.down()
+    first.start()
+    ids += [first.accept(), first.accept()]
+    second.start()
+    ids.append(second.accept())
+    second.wait_until_stored()
+    second.stop()
+    first.kill9()
+    first.start()
+    proxy.up()
+    message = "this engine delivered up to ([0-9]+): does another one run"
+    first.wait_for_log("error   queue: .*" + message)
+    ids.append(first.accept())
+    assert first.counts()["uncompleted"] == 3
+    position = re.search(message, first.log)[1]
+    assert postgres.ask(f"UPDATE forward_cursor SET position = {position} RETURNING node")
+    first.wait_until_stored()
+    stored = postgres.ask("SELECT DISTINCT transaction_id FROM event")
+    assert sorted(row["transaction_id"] for row in stored) == sorted(ids)
+    assert len(set(ids)) == 5
+
+
+def change_store(engine, statement):
+    url = engine.options["DATABASE_URL"]
+    if url.startswith("sqlite:"):
+        database = sqlite3.connect(url.removeprefix("sqlite:"), timeout=30)
+    else:
+        database = psycopg.connect(url)
+    with closing(database), database:
+        database.execute(statement)
+
+
+def refuse_bad_values(engine):
+    if engine.options["DATABASE_URL"].startswith("sqlite:"):
+        change_store(
+            engine,
+            "CREATE TRIGGER no_bad BEFORE INSERT ON event WHEN NEW.value LIKE 'bad%'"
+            " BEGIN SELECT RAISE(ABORT, 'no bad ones'); END",
+        )
+    else:
+        change_store(engine, "ALTER TABLE event ADD CHECK (value NOT LIKE 'bad%')")
+
+
+FATES = {"stored": True, "failed": True, "discarded": True, "erased": True}
+FATES |= {"absent": False, "another": False}
+
+
+@pytest.mark.parametrize("fate", FATES)
+def test_what_a_cursor_that_is_ahead_has_passed(engines, store_url, fate):
+    """A last transaction that this engine does not know to be delivered is looked for."""
+    engine = engines(DATABASE_URL=store_url, **QUICK)
+    ids = [engine.accept()]
+    engine.wait_until_stored()
+    cursor = "SELECT position FROM forward_cursor"
+    [row] = engine.query(cursor)
+    refuse_bad_values(engine)
+    value = "bad" if fate in ("failed", "discarded") else "good"
+    last = engine.accept(pennkey="asmith", data=[{"key": "k", "value": value}])
+    engine.wait_until_stored()
+    if fate == "discarded":
+        engine.command("transactions", "discard", last)
+    elif fate == "erased":
+        body = json.dumps({"pennkey": "asmith", "delete": True})
+        assert engine.post(body, "/v1/users/forget").status_code == 200
+        engine.wait_until(lambda: last not in engine.stored_ids(), 30, "the rows to go")
+    elif fate != "failed":
+        ids.append(last)
+    engine.stop()
+    if fate == "absent":
+        change_store(engine, f"DELETE FROM event WHERE transaction_id = '{last}'")
+    elif fate == "another":
+        change_store(engine, "UPDATE event SET received_at = timestamp WHERE datapoint = 'k'")
+    change_store(engine, "UPDATE forward_cursor SET position = position + 1000")
+    with closing(sqlite3.connect(engine.data_dir / "ledger.db")) as ledger, ledger:
+        ledger.execute("UPDATE meta SET value = ? WHERE name = 'cursor'", (row["position"],))
+    engine.start()
+    if FATES[fate]:
+        engine.wait_for_log("warning queue: the log has lost its end, which the store has")
+        ids.append(engine.accept())
+    else:
+        engine.wait_for_log(f"error   queue: .* delivered up to {row['position']}: does another")
+        assert engine.counts()["uncompleted"] == 1
+    if fate == "absent":
+        change_store(engine, f"UPDATE forward_cursor SET position = {row['position']}")
+    if fate != "another":
+        engine.wait_until_stored()
+        assert engine.counts()["failed"] == (fate == "failed")
+    assert sorted(engine.stored_ids()) == sorted(ids)

@@ -387,6 +387,29 @@ static void the_late_order_arrives(struct world *world)
 
 /* ---- the forwarder, as forward_write.c has it */
 
+static int look(void *arg, uint64_t position, enum queue_fate *ret, struct err *err)
+{
+    struct world *world = arg;
+    struct txn_datapoint datapoints[TXN_MAX_DATAPOINTS];
+    struct buf bytes = {0};
+    unsigned client, number;
+    char id[TXN_ID_SIZE];
+    struct txn txn;
+    int code = queue_find(world->queue, position, &txn, datapoints, &bytes, err);
+
+    if (code == 0) {
+        snprintf(id, sizeof id, "%.*s", SLICE_ARG(txn.client_id));
+        assert_int_equal(sscanf(id, "%u-%u", &client, &number), 2);
+        txn_id_format(id, queue_node(world->queue), position);
+        *ret = strcmp(world->clients[client].sent[number].stored_id, id) == 0 ? QUEUE_STORED
+               : world->clients[client].sent[number].failed                   ? QUEUE_SETTLED
+                                                                              : QUEUE_ABSENT;
+        tell(world, "forwarder: looked for %u-%u: %d", client, number, (int)*ret);
+    }
+    buf_free(&bytes);
+    return code;
+}
+
 static struct forward_event connect_store(struct world *world)
 {
     struct err err = {0};
@@ -398,7 +421,7 @@ static struct forward_event connect_store(struct world *world)
         world->store_cursor = queue_status(world->queue).cursor;
     }
     world->cursor = world->store_cursor;
-    if (queue_cursor_found(world->queue, world->cursor, &err) != 0) {
+    if (queue_cursor_found(world->queue, world->cursor, look, world, &err) != 0) {
         if (!fault_disk_crashed(world->faults))
             fail_msg("%s", err.text);
         return (struct forward_event){.kind = EVENT_UNAVAILABLE};

@@ -195,6 +195,38 @@ static void records_before_a_position_are_counted(void **state)
     harness_end(&harness);
 }
 
+static void the_last_record_before_a_position_is_found(void **state)
+{
+    struct harness harness;
+    uint64_t positions[RECORDS];
+    uint64_t first, at, next;
+    struct err err;
+    (void)state;
+
+    harness_begin(&harness, 1);
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    assert_int_equal(wal_find_before(harness.wal, 1000, &at, &next, &err), ERR_NOT_FOUND);
+    fill(&harness, positions);
+    for (int restarts = 0; restarts < 2; restarts++) {
+        assert_int_equal(wal_find_before(harness.wal, 0, &at, &next, &err), ERR_NOT_FOUND);
+        for (int i = 0; i < RECORDS; i++) {
+            assert_int_equal(wal_find_before(harness.wal, positions[i] + 1, &at, &next, &err), 0);
+            assert_int_equal(at, positions[i]);
+            assert_int_equal(next, positions[i] + 616);
+            assert_int_equal(wal_find_before(harness.wal, next, &at, &next, &err), 0);
+            assert_int_equal(at, positions[i]);
+        }
+        assert_int_equal(wal_find_before(harness.wal, UINT64_MAX, &at, &next, &err), 0);
+        assert_int_equal(at, positions[19]);
+        harness_restart(&harness, true);
+    }
+    wal_release(harness.wal, positions[12], &first);
+    assert_int_equal(wal_find_before(harness.wal, first, &at, &next, &err), ERR_NOT_FOUND);
+    fault_disk_fail(harness.faults, FAULT_READ, NULL, 0, 1, EIO);
+    assert_int_equal(wal_find_before(harness.wal, UINT64_MAX, &at, &next, &err), ERR_IO);
+    harness_end(&harness);
+}
+
 static void a_segment_without_records_is_no_damage(void **state)
 {
     struct harness harness;
@@ -266,6 +298,7 @@ int main(void)
         cmocka_unit_test(a_disk_that_does_not_read_moves_nothing),
         cmocka_unit_test(a_missing_file_is_a_fault_and_not_the_end),
         cmocka_unit_test(records_before_a_position_are_counted),
+        cmocka_unit_test(the_last_record_before_a_position_is_found),
         cmocka_unit_test(a_segment_without_records_is_no_damage),
         cmocka_unit_test(who_waits_wakes_when_there_is_more_or_when_woken),
     };
