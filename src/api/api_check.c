@@ -53,8 +53,9 @@ static int identify(struct loop *loop, struct http_request *request, enum auth_s
     return auth_check(loop->tokens, authorization, clock_wall_us(), ret_claims, err);
 }
 
-bool check_caller(struct loop *loop, struct http_request *request, enum auth_scope scope,
-                  const struct auth_claims **ret_claims)
+/* True if the caller is known and, but for its rates, may; else the request has been answered. */
+static bool know_caller(struct loop *loop, struct http_request *request, enum auth_scope scope,
+                        const struct auth_claims **ret_claims)
 {
     static const struct http_header challenge[] = {{"www-authenticate", "Bearer"}, {NULL, NULL}};
     struct err err;
@@ -62,8 +63,7 @@ bool check_caller(struct loop *loop, struct http_request *request, enum auth_sco
     let_origin_read(loop, request);
     switch (identify(loop, request, scope, ret_claims, &err)) {
     case 0:
-        return check_rate(loop, request, *ret_claims, scope) &&
-               may(loop, request, *ret_claims, scope);
+        return true;
     case ERR_DENIED:
         audit_refused(loop->api, request, (*ret_claims)->subject, err.text);
         http_respond_error(request, 403, NULL, "%s", err.text);
@@ -76,6 +76,40 @@ bool check_caller(struct loop *loop, struct http_request *request, enum auth_sco
         http_respond_error(request, 401, challenge, "%s", err.text);
         return false;
     }
+}
+
+bool check_caller(struct loop *loop, struct http_request *request, enum auth_scope scope,
+                  const struct auth_claims **ret_claims)
+{
+    return know_caller(loop, request, scope, ret_claims) &&
+           check_rate(loop, request, *ret_claims, scope) && may(loop, request, *ret_claims, scope);
+}
+
+static bool admit(struct http_request *request, enum auth_scope scope)
+{
+    struct loop *loop = loop_of(request);
+    const struct auth_claims *claims;
+
+    return know_caller(loop, request, scope, &claims) && may(loop, request, claims, scope);
+}
+
+bool admit_writer(struct http_request *request, void *arg)
+{
+    (void)arg;
+    return admit(request, AUTH_WRITE);
+}
+
+bool admit_admin(struct http_request *request, void *arg)
+{
+    (void)arg;
+    return admit(request, AUTH_ADMIN);
+}
+
+bool admit_no_body(struct http_request *request, void *arg)
+{
+    (void)arg;
+    http_respond_error(request, 413, NULL, "this path takes no body");
+    return false;
 }
 
 void product_fault(struct loop *loop, const struct auth_claims *claims, uint32_t product,

@@ -53,6 +53,10 @@ void waiter_give_back(struct waiter *waiter);
  * request has been answered with a refusal. The claims hold until the loop's next check. */
 bool check_caller(struct loop *loop, struct http_request *request, enum auth_scope scope,
                   const struct auth_claims **ret_claims);
+/* The same before a large body is taken in, but for the rates: they are the handler's to ask. */
+http_admission admit_writer;
+http_admission admit_admin;
+http_admission admit_no_body; /* the path takes none */
 /* api_rate.c: within its rates? False when the request has been answered with 429. */
 bool check_rate(struct loop *loop, struct http_request *request, const struct auth_claims *claims,
                 enum auth_scope scope);

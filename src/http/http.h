@@ -28,15 +28,25 @@ struct http_request;
 
 typedef void http_handler(struct http_request *request, void *arg);
 
+/* Asked before a large body is taken in: true to take it; false if the request has been answered,
+ * and then the connection is closed behind the answer. There is no body yet; fields for the answer
+ * (http_request_answer_header) are those of a refusal only. */
+typedef bool http_admission(struct http_request *request, void *arg);
+
 /*
  * A path is literal but for one optional "{}" segment ("/v1/transactions/{}/retry"),
  * which matches one non-empty segment; see http_request_capture(). A literal path goes
  * before one with a capture, whatever its methods. The table ends with .handler == NULL.
+ *
+ * `admit` is asked once the head is there and more than HTTP_SMALL_BODY is announced, or that much
+ * has come in chunks, but not for what is whole by then. NULL: all is taken in. What has no route
+ * is answered then, too.
  */
 struct http_route {
     const char *method;
     const char *path;
     http_handler *handler;
+    http_admission *admit;
 };
 
 struct http_options {

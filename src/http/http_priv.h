@@ -83,7 +83,8 @@ struct http_conn {
     size_t scanned;  /* see head_end() */
     struct chunked chunks;
     bool chunked;
-    bool whole; /* nothing of it is still to come */
+    bool whole;    /* nothing of it is still to come */
+    bool admitted; /* its body may be large */
     bool head_only;
     bool minor_0;    /* HTTP/1.0, which has to be told that the connection stays */
     bool persistent; /* another request may follow */
@@ -163,6 +164,7 @@ struct route {
     struct slice after;  /* behind it */
     bool captures;
     http_handler *handler;
+    http_admission *admit; /* NULL: any body */
 };
 
 struct http_server {
@@ -191,10 +193,10 @@ void listen_close(struct http_server *server);
 /* http_route.c */
 void route_compile(struct http_server *server);
 void route_free(struct http_server *server);
-/* The handler, with *ret_capture set; or NULL, and then *ret_allow says whether the path
- * is known for other methods, which are appended to `allow` ("GET, HEAD, POST"). */
-http_handler *route_find(const struct http_server *server, struct slice method, struct slice path,
-                         struct slice *ret_capture, struct buf *allow);
+/* The route, with *ret_capture set; or NULL, and then `allow` says whether the path is known
+ * for other methods, which are appended to it ("GET, HEAD, POST"). */
+const struct route *route_find(const struct http_server *server, struct slice method,
+                               struct slice path, struct slice *ret_capture, struct buf *allow);
 
 /* http_loop.c */
 void *loop_main(void *loop);
@@ -253,6 +255,8 @@ const struct head *read_head(struct http_conn *conn); /* of the current request,
 
 /* http_request.c: gives a whole request to its handler. */
 void request_dispatch(struct http_conn *conn);
+/* May its body be taken in? Else it has been refused. */
+bool request_admit(struct http_conn *conn);
 
 /* http_respond.c */
 void respond_send(struct http_conn *conn, int status, const char *content_type,

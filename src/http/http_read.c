@@ -98,7 +98,7 @@ static void note_head(struct http_conn *conn, size_t len)
     conn->body_len = (size_t)head->length;
     conn->chunked = head->chunked;
     conn->chunks = (struct chunked){0};
-    conn->whole = false;
+    conn->whole = conn->admitted = false;
     conn->head_only = slice_is(head->method, "HEAD");
     conn->minor_0 = head->minor == 0;
     conn->persistent = head_persists(head);
@@ -138,9 +138,19 @@ static bool take_head(struct http_conn *conn)
         return false;
     }
     note_head(conn, len);
+    return true;
+}
+
+/* Before anything of a large body is kept, its request has to be one that may bring it. */
+static bool begin_body(struct http_conn *conn)
+{
+    bool partial = conn->chunked ? body_so_far(conn) == 0 : body_so_far(conn) < conn->body_len;
+    bool expects = partial && conn->loop->head.expects && !conn->minor_0; /* which knows no 100 */
+
+    if (partial && conn->body_len > HTTP_SMALL_BODY && !request_admit(conn))
+        return false;
     make_room(conn);
-    if (conn->loop->head.expects && !conn->minor_0 && /* which knows no 100 */
-        (conn->chunked ? body_so_far(conn) == 0 : body_so_far(conn) < conn->body_len))
+    if (expects)
         respond_continue(conn);
     return true;
 }
@@ -165,6 +175,13 @@ static int take_chunks(struct http_conn *conn)
     return conn->body_len > max_body || conn->chunks.left > max_body - conn->body_len ? 413 : 0;
 }
 
+/* Chunks that have become many. */
+static bool wants_admission(const struct http_conn *conn)
+{
+    return conn->chunked && !conn->whole && !conn->admitted &&
+           body_so_far(conn) > HTTP_SMALL_BODY && !h2o_socket_is_writing(conn->sock);
+}
+
 static void take_body(struct http_conn *conn)
 {
     int status = 0;
@@ -173,6 +190,8 @@ static void take_body(struct http_conn *conn)
         conn->whole = body_so_far(conn) >= conn->body_len;
     else if (!conn->whole)
         status = take_chunks(conn);
+    if (status == 0 && wants_admission(conn) && !request_admit(conn))
+        return;
     hold_update(conn);
     if (status != 0) {
         respond_refuse(conn, status,
@@ -189,7 +208,7 @@ static void take_body(struct http_conn *conn)
 
 void read_on(struct http_conn *conn)
 {
-    if (conn->state == CONN_BODY || take_head(conn))
+    if (conn->state == CONN_BODY || (take_head(conn) && begin_body(conn)))
         take_body(conn);
 }
 

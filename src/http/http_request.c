@@ -22,39 +22,63 @@ static void answer_unrouted(struct http_request *request, struct buf *allow)
                        "this path takes only %s", allow->data);
 }
 
-static void route(struct http_conn *conn)
+/* From now on an answer is owed. The route, or NULL if there is none: then it is given. */
+static const struct route *begin(struct http_conn *conn)
 {
-    const struct http_server *server = conn->loop->server;
     struct http_request *request = &conn->request;
+    const struct head *head = read_head(conn);
+    const struct route *route;
     struct buf allow = {0};
-    http_handler *handler =
-        route_find(server, request->method, request->path, &request->capture, &allow);
-
-    if (handler == NULL)
-        answer_unrouted(request, &allow);
-    else
-        handler(request, server->options.arg);
-    buf_free(&allow);
-}
-
-void request_dispatch(struct http_conn *conn)
-{
-    struct http_request *request = &conn->request;
-    const struct head *head;
     bool plain;
 
-    h2o_buffer_reserve(&conn->sock->input, HTTP_BODY_PADDING);
-    head = read_head(conn);
-    conn_move(conn, CONN_HANDLING);
-    count_one(&conn->loop->requests);
     conn->loop->happened = true;
     request->owed = true;
     request->method = head->method;
     target_split(head->target, &request->path, &request->query, &plain);
     if (!plain)
         request->path = buf_slice(&conn->path);
+    route =
+        route_find(conn->loop->server, request->method, request->path, &request->capture, &allow);
+    if (route == NULL)
+        answer_unrouted(request, &allow);
+    buf_free(&allow);
+    return route;
+}
+
+bool request_admit(struct http_conn *conn)
+{
+    struct http_request *request = &conn->request;
+    void *arg = conn->loop->server->options.arg;
+    bool persistent = conn->persistent;
+    enum conn_state state = conn->state;
+    const struct route *route;
+
+    conn->state = CONN_HANDLING; /* just to be asked: its time goes on */
+    conn->persistent = false;    /* behind a refusal comes what is left of the body */
+    request->body = (struct slice){0};
+    route = begin(conn);
+    if (route == NULL || (route->admit != NULL && !route->admit(request, arg)))
+        return false;
+    request->owed = false;
+    request->fields.len = 0;
+    conn->persistent = persistent;
+    conn->state = state;
+    conn->admitted = true;
+    return true;
+}
+
+void request_dispatch(struct http_conn *conn)
+{
+    struct http_request *request = &conn->request;
+    const struct route *route;
+
+    h2o_buffer_reserve(&conn->sock->input, HTTP_BODY_PADDING);
+    conn_move(conn, CONN_HANDLING);
+    count_one(&conn->loop->requests);
     request->body = (struct slice){conn->sock->input->bytes + conn->head_len, conn->body_len};
-    route(conn);
+    route = begin(conn);
+    if (route != NULL)
+        route->handler(request, conn->loop->server->options.arg);
     if (conn->state == CONN_HANDLING)
         conn_watch(conn);
 }

@@ -1,5 +1,5 @@
 /*
- * Finds the handler for a method and a path.
+ * Finds the route for a method and a path.
  *
  * The table has some twenty rows, so a walk comparing lengths first is the fastest index.
  * A literal path that matches owns its address: routes with a capture are then not asked.
@@ -13,7 +13,8 @@ static struct route compile_one(const struct http_route *row)
     struct route route = {.method = slice_of(row->method),
                           .before = slice_of(row->path),
                           .captures = capture != NULL,
-                          .handler = row->handler};
+                          .handler = row->handler,
+                          .admit = row->admit};
 
     if (route.captures) {
         route.before.len = (size_t)(capture - row->path);
@@ -87,8 +88,9 @@ static void list_methods(const struct http_server *server, struct slice path, bo
     }
 }
 
-static http_handler *find(const struct http_server *server, struct slice method, struct slice path,
-                          bool captures, struct slice *capture, bool *known)
+static const struct route *find(const struct http_server *server, struct slice method,
+                                struct slice path, bool captures, struct slice *capture,
+                                bool *known)
 {
     *known = false;
     for (size_t i = 0; i < server->route_count; i++) {
@@ -100,25 +102,25 @@ static http_handler *find(const struct http_server *server, struct slice method,
         *known = true;
         if (slice_equal(route->method, method)) {
             *capture = found;
-            return route->handler;
+            return route;
         }
     }
     return NULL;
 }
 
-http_handler *route_find(const struct http_server *server, struct slice method, struct slice path,
-                         struct slice *ret_capture, struct buf *allow)
+const struct route *route_find(const struct http_server *server, struct slice method,
+                               struct slice path, struct slice *ret_capture, struct buf *allow)
 {
-    http_handler *handler = NULL;
+    const struct route *route = NULL;
     bool known = false;
 
     *ret_capture = (struct slice){NULL, 0};
     if (slice_is(method, "HEAD"))
         method = SLICE("GET");
     for (int captures = 0; captures <= 1 && !known; captures++) {
-        handler = find(server, method, path, captures != 0, ret_capture, &known);
-        if (known && handler == NULL)
+        route = find(server, method, path, captures != 0, ret_capture, &known);
+        if (known && route == NULL)
             list_methods(server, path, captures != 0, allow);
     }
-    return handler;
+    return route;
 }

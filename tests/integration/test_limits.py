@@ -148,13 +148,14 @@ def test_an_address_with_too_many_connections_is_told_so(engines):
         assert wire.answer().status == 200
 
 
-def half_a_body(engine, stack, chunked):
+def half_a_body(engine, stack, chunked, request=("POST", "/v1/transactions"), token="own"):
     """Sends half of a large body and leaves it at that; gives the connection."""
     wire = stack.enter_context(Wire(engine.address))
     half = b" " * (LARGE // 2)
     fields = ["Transfer-Encoding: chunked"] if chunked else []
     length = None if chunked else LARGE
-    wire.send(head("POST", "/v1/transactions", *fields, token=engine.token(), length=length))
+    token = engine.token() if token == "own" else token
+    wire.send(head(*request, *fields, token=token, length=length))
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may be refused by now
         wire.send((b"%x\r\n" % LARGE if chunked else b"") + half)
     return wire
@@ -197,6 +198,50 @@ def test_who_is_refused_for_memory_is_told_to_come_again(engines):
         assert answer.status == 503
         assert int(answer.headers["retry-after"]) >= 1
         assert "memory" in answer.detail
+
+
+NOT_TAKEN = {
+    ("POST", "/analytics"): 401,
+    ("POST", "/analytics/"): 401,
+    ("POST", "/v1/transactions"): 401,
+    ("POST", "/v1/users/forget"): 401,
+    ("POST", "/v1/keys"): 401,
+    ("POST", "/v1/forward"): 413,
+    ("GET", "/livez"): 413,
+    ("OPTIONS", "/analytics"): 413,
+    ("GET", "/analytics"): 405,
+    ("POST", "/nowhere"): 404,
+}
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+@pytest.mark.parametrize("request_", NOT_TAKEN, ids=" ".join)
+def test_strangers_do_not_fill_the_memory_for_bodies(shared, request_, chunked):
+    """Who may not bring a large body is told so before it is taken in."""
+    before = shared.metrics()["labs_analytics_http_bodies_refused_total"]
+    with contextlib.ExitStack() as stack:
+        for token in (None, "x.y.z"):
+            wire = half_a_body(shared, stack, chunked, request_, token)
+            answer = wire.answer()
+            assert answer.status == NOT_TAKEN[request_], answer
+            assert answer.detail
+            assert wire.is_closed()
+    assert shared.metrics()["labs_analytics_http_bodies_refused_total"] == before
+
+
+def test_a_token_that_may_not_write_brings_no_large_body(engine):
+    _, reader = a_key(engine, scope="read")
+    _, writer = a_key(engine)
+    with contextlib.ExitStack() as stack:
+        for path, key, why in (
+            ("/v1/transactions", reader, "may not send transactions"),
+            ("/v1/users/forget", writer, "may not change anything"),
+        ):
+            wire = half_a_body(engine, stack, False, ("POST", path), key)
+            answer = wire.answer()
+            assert (answer.status, why in answer.detail) == (403, True)
+            assert wire.is_closed()
+            assert engine.log.count(why) == 1
 
 
 def test_memory_for_bodies_must_hold_one(engines):

@@ -11,7 +11,7 @@ static void answer(struct http_request *request, void *arg)
     http_respond(request, 200, NULL, SLICE("{}"));
 }
 
-static const struct http_route routes[] = {{"GET", "/", answer}, {0}};
+static const struct http_route routes[] = {{"GET", "/", answer, NULL}, {0}};
 
 #define GET "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 

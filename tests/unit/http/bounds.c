@@ -9,10 +9,23 @@ static void answer(struct http_request *request, void *arg)
     http_respond(request, 200, NULL, SLICE("{}"));
 }
 
-static const struct http_route routes[] = {{"GET", "/", answer},
-                                           {"POST", "/", answer},
-                                           {"POST", "/later", later_handle},
-                                           {"POST", "/released", later_release},
+/* Takes in what names itself a friend's. */
+static bool admit_friends(struct http_request *request, void *arg)
+{
+    (void)arg;
+    http_request_answer_header(request, "x-asked", "yes");
+    if (http_request_header(request, "x-friend").at != NULL &&
+        http_request_body(request).at == NULL && slice_is(http_request_path(request), "/friends"))
+        return true;
+    http_respond_error(request, 401, NULL, "who is there?");
+    return false;
+}
+
+static const struct http_route routes[] = {{"GET", "/", answer, NULL},
+                                           {"POST", "/", answer, NULL},
+                                           {"POST", "/later", later_handle, NULL},
+                                           {"POST", "/released", later_release, NULL},
+                                           {"POST", "/friends", answer, admit_friends},
                                            {0}};
 
 /* -- connections of an address */
@@ -327,6 +340,89 @@ static void what_is_read_ahead_counts_too(void **state)
     end_server(server);
 }
 
+/* Sends the head of a POST, and `len` bytes behind it. */
+static int post(const struct http_server *server, const char *path, const char *fields, size_t len)
+{
+    static const char bytes[LARGE];
+    char head[256];
+    int fd = connect_to(server);
+
+    snprintf(head, sizeof head, "POST %s HTTP/1.1\r\nHost: x\r\n%s\r\n", path, fields);
+    send_text(fd, head);
+    try_send(fd, bytes, len);
+    return fd;
+}
+
+static void assert_not_admitted(int fd, int status)
+{
+    struct answer answer_;
+
+    receive(fd, &answer_);
+    assert_error(&answer_, status);
+    assert_string_equal(header_of(&answer_, "connection"), "close");
+    assert_true(is_closed(fd));
+    close(fd);
+}
+
+static void a_large_body_is_taken_from_those_who_may_bring_it(void **state)
+{
+    static const char small[HTTP_SMALL_BODY];
+    struct http_server *server = start_with_budget();
+    struct answer answer_;
+    int fd;
+
+    (void)state;
+    assert_not_admitted(post(server, "/friends", "Content-Length: 90000\r\n", 0), 401);
+    assert_not_admitted(
+        post(server, "/friends", "Expect: 100-continue\r\nContent-Length: 90000\r\n", 0), 401);
+    assert_not_admitted(post(server, "/nobody", "Content-Length: 90000\r\n", 0), 404);
+    fd = post(server, "/friends", "X-Friend: 1\r\nContent-Length: 90000\r\n", LARGE);
+    receive(fd, &answer_);
+    assert_int_equal(answer_.status, 200);
+    assert_null(header_of(&answer_, "x-asked")); /* it was for a refusal */
+    assert_served(fd);
+    close(fd);
+    fd = post(server, "/friends", "Content-Length: 16384\r\n", 1); /* a small one */
+    send_bytes(fd, small, HTTP_SMALL_BODY - 1);
+    receive(fd, &answer_);
+    assert_int_equal(answer_.status, 200);
+    close(fd);
+    assert_int_equal(http_stats(server).over_memory, 0);
+    end_server(server);
+}
+
+static void chunks_that_become_many_are_taken_from_those_who_may_bring_them(void **state)
+{
+    static const char *const whose[] = {"Transfer-Encoding: chunked\r\n",
+                                        "X-Friend: 1\r\nTransfer-Encoding: chunked\r\n"};
+    static const char bytes[HTTP_SMALL_BODY];
+    struct http_server *server = start_with_budget();
+    struct answer answer_;
+    int fd;
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        bool friend = i % 2 == 1, many = i >= 2;
+
+        fd = post(server, "/friends", whose[friend], 0);
+        send_text(fd, "4000\r\n");
+        send_bytes(fd, bytes, sizeof bytes);
+        send_text(fd, many ? "\r\n1\r\nx" : "\r\n0\r\n\r\n");
+        if (many && !friend) {
+            assert_not_admitted(fd, 401);
+            continue;
+        }
+        if (many)
+            send_text(fd, "\r\n0\r\n\r\n" GET);
+        for (int answers = many ? 2 : 1; answers > 0; answers--) {
+            receive(fd, &answer_);
+            assert_int_equal(answer_.status, 200);
+        }
+        close(fd);
+    }
+    end_server(server);
+}
+
 static void everything_is_released_in_the_end(void **state)
 {
     struct http_server *server = start_with_budget();
@@ -357,6 +453,8 @@ int main(void)
         cmocka_unit_test(a_body_whose_answer_is_owed_is_held),
         cmocka_unit_test(a_body_that_is_released_is_not_held),
         cmocka_unit_test(what_is_read_ahead_counts_too),
+        cmocka_unit_test(a_large_body_is_taken_from_those_who_may_bring_it),
+        cmocka_unit_test(chunks_that_become_many_are_taken_from_those_who_may_bring_them),
         cmocka_unit_test(everything_is_released_in_the_end),
     };
 

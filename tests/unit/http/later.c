@@ -8,9 +8,9 @@ static void see_absence(struct http_request *request, void *arg)
     http_respond(request, 200, NULL, SLICE("{}"));
 }
 
-static const struct http_route routes[] = {{"POST", "/later", later_handle},
-                                           {"POST", "/released", later_release},
-                                           {"GET", "/now", see_absence},
+static const struct http_route routes[] = {{"POST", "/later", later_handle, NULL},
+                                           {"POST", "/released", later_release, NULL},
+                                           {"GET", "/now", see_absence, NULL},
                                            {0}};
 
 #define LATER "POST /later HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"

@@ -7,7 +7,8 @@ static void answer(struct http_request *request, void *arg)
     http_respond(request, 200, NULL, SLICE("{}"));
 }
 
-static const struct http_route routes[] = {{"POST", "/", answer}, {"GET", "/", answer}, {0}};
+static const struct http_route routes[] = {
+    {"POST", "/", answer, NULL}, {"GET", "/", answer, NULL}, {0}};
 
 static int set_up(void **state)
 {

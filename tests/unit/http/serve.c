@@ -60,16 +60,16 @@ static void sum_padding(struct http_request *request, void *arg)
 }
 
 static const struct http_route routes[] = {
-    {"GET", "/", describe},
-    {"GET", "/things", describe},
-    {"POST", "/things", describe},
-    {"GET", "/things/{}", describe},
-    {"DELETE", "/things/{}", describe},
-    {"POST", "/things/{}/retry", describe},
-    {"GET", "/things/special", answer_nothing},
-    {"GET", "/headers", answer_with_headers},
-    {"GET", "/error", answer_error},
-    {"POST", "/padding", sum_padding},
+    {"GET", "/", describe, NULL},
+    {"GET", "/things", describe, NULL},
+    {"POST", "/things", describe, NULL},
+    {"GET", "/things/{}", describe, NULL},
+    {"DELETE", "/things/{}", describe, NULL},
+    {"POST", "/things/{}/retry", describe, NULL},
+    {"GET", "/things/special", answer_nothing, NULL},
+    {"GET", "/headers", answer_with_headers, NULL},
+    {"GET", "/error", answer_error, NULL},
+    {"POST", "/padding", sum_padding, NULL},
     {0},
 };
 

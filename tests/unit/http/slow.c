@@ -23,8 +23,10 @@ static void answer_much(struct http_request *request, void *arg)
     free(body);
 }
 
-static const struct http_route routes[] = {
-    {"POST", "/", answer}, {"GET", "/", answer}, {"GET", "/much", answer_much}, {0}};
+static const struct http_route routes[] = {{"POST", "/", answer, NULL},
+                                           {"GET", "/", answer, NULL},
+                                           {"GET", "/much", answer_much, NULL},
+                                           {0}};
 
 /* Sends a byte at a time until the server has had enough. */
 static void drip(int fd, const char *byte)

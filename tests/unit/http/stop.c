@@ -8,7 +8,7 @@ static void answer(struct http_request *request, void *arg)
 }
 
 static const struct http_route routes[] = {
-    {"POST", "/later", later_handle}, {"GET", "/", answer}, {0}};
+    {"POST", "/later", later_handle, NULL}, {"GET", "/", answer, NULL}, {0}};
 
 #define LATER "POST /later HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
 #define GET "GET / HTTP/1.1\r\nHost: x\r\n\r\n"

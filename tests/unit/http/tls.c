@@ -28,9 +28,9 @@ static void answer_large(struct http_request *request, void *arg)
 }
 
 static const struct http_route routes[] = {
-    {"GET", "/{}", describe},
-    {"POST", "/{}", describe},
-    {"GET", "/large", answer_large},
+    {"GET", "/{}", describe, NULL},
+    {"POST", "/{}", describe, NULL},
+    {"GET", "/large", answer_large, NULL},
     {0},
 };
 
