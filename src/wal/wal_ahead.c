@@ -13,7 +13,7 @@
 
 #include <stdlib.h>
 
-enum { PIECE = 256 * 1024, PIECES = 4 };
+enum { PIECE = 64 * 1024, PIECES = 32 };
 
 struct piece {
     char *memory;    /* room for what goes before, then the bytes */
@@ -124,12 +124,15 @@ void ahead_stop(struct wal_ahead *ahead)
     ahead->runs = false;
 }
 
-/* The lock is held. */
+/* The lock is held. Waking a thread takes as long as reading some pieces: it is worth it for many.
+ */
 static void release(struct wal_ahead *ahead)
 {
-    if (ahead->read - ahead->released == PIECES)
-        pthread_cond_signal(&ahead->reader_wakes);
+    uint64_t used = ahead->read - ahead->released;
+
     ahead->released = ahead->taken;
+    if (used > PIECES / 2 && ahead->read - ahead->released <= PIECES / 2)
+        pthread_cond_signal(&ahead->reader_wakes);
 }
 
 void ahead_release(struct wal_ahead *ahead)

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-enum { HEADER = 64, FRAME = 16, SEGMENT = 4 << 20, PIECE = 256 * 1024 };
+enum { HEADER = 64, FRAME = 16, SEGMENT = 4 << 20, PIECE = 64 * 1024 };
 
 static void begin(struct harness *harness)
 {
