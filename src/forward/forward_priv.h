@@ -77,6 +77,9 @@ void *writer_run(void *forward);
  * ERR_UNAVAILABLE from the store. Writer only. */
 MUST_CHECK int retry_marked(struct forward *forward, struct err *err);
 
+/* forward_look.c: the queue's question, with the forwarder as its argument. Writer only. */
+queue_look forward_look;
+
 /* forward_user.c: who the user of a transaction's rows is. */
 struct forward_user {
     struct slice name; /* at == NULL: nobody. Borrows from the transaction, or from here: */

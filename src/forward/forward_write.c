@@ -128,40 +128,6 @@ static int find_cursor(struct writer *writer)
     return code;
 }
 
-/* For the queue: what became of one that the store's cursor has passed. Another engine of this name
- * may have given its id to another one. */
-static int look_for(void *arg, uint64_t position, enum queue_fate *ret, struct err *err)
-{
-    struct forward *forward = arg;
-    const struct forward_options *options = &forward->options;
-    struct txn_datapoint datapoints[TXN_MAX_DATAPOINTS];
-    struct ledger_failed failed;
-    struct store_found found;
-    struct buf bytes = {0};
-    struct buf record = {0};
-    struct txn txn;
-    char id[TXN_ID_SIZE];
-    bool discarded = false;
-    int code = queue_find(options->queue, position, &txn, datapoints, &bytes, err);
-
-    *ret = QUEUE_SETTLED;
-    if (code != 0 || !forward_record(forward, position, &txn, &record) ||
-        (code = ledger_discarded(options->ledger, position, &discarded, err)) != 0 || discarded)
-        goto end;
-    code = ledger_find(options->ledger, position, &failed, &record, err);
-    if (code != ERR_NOT_FOUND)
-        goto end;
-    txn_id_format(id, queue_node(options->queue), position);
-    code = store_find(forward->store, id, &found, err);
-    *ret = code == 0 && found.received_us == txn.received_us ? QUEUE_STORED : QUEUE_ABSENT;
-    if (code == ERR_NOT_FOUND)
-        code = 0;
-end:
-    buf_free(&record);
-    buf_free(&bytes);
-    return code;
-}
-
 static struct forward_event connect_store(struct writer *writer)
 {
     struct forward *forward = writer->forward;
@@ -173,7 +139,7 @@ static struct forward_event connect_store(struct writer *writer)
     if ((code = store_connect(forward->store, &writer->err)) != 0 ||
         (code = store_migrate(forward->store, &applied, &writer->err)) != 0 ||
         (code = find_cursor(writer)) != 0 ||
-        (code = queue_cursor_found(options->queue, writer->cursor, look_for, forward,
+        (code = queue_cursor_found(options->queue, writer->cursor, forward_look, forward,
                                    &writer->err)) != 0 ||
         (code = ledger_set_cursor(options->ledger, writer->cursor, &writer->err)) != 0 ||
         (code = ledger_reopen_from(options->ledger, writer->cursor, &writer->err)) != 0) {

@@ -464,7 +464,20 @@ def refuse_bad_values(engine):
         change_store(engine, "ALTER TABLE event ADD CHECK (value NOT LIKE 'bad%')")
 
 
-FATES = {"stored": True, "failed": True, "discarded": True, "erased": True}
+def make_last_record_newer(engine):
+    """Of a kind that only a later version could read."""
+    path = segments(engine)[-1]
+    content = path.read_bytes()
+    (base,), salt = struct.unpack_from("<Q", content, 24), content[56:60]
+    at, last = HEADER, None
+    while struct.unpack_from("<Q", content, at + 8)[0] == base + at - HEADER:
+        last = at
+        at += 16 + (struct.unpack_from("<I", content, at + 4)[0] & 0x7FFFFFFF)
+    record = content[last + 4 : last + 16] + b"\x63" + content[last + 17 : at]
+    change(path, last, struct.pack("<I", crc32c(record, *struct.unpack("<I", salt))) + record)
+
+
+FATES = {"stored": True, "failed": True, "discarded": True, "erased": True, "newer": True}
 FATES |= {"absent": False, "another": False}
 
 
@@ -491,6 +504,8 @@ def test_what_a_cursor_that_is_ahead_has_passed(engines, store_url, fate):
     engine.stop()
     if fate == "absent":
         change_store(engine, f"DELETE FROM event WHERE transaction_id = '{last}'")
+    elif fate == "newer":
+        make_last_record_newer(engine)
     elif fate == "another":
         change_store(engine, "UPDATE event SET received_at = timestamp WHERE datapoint = 'k'")
     change_store(engine, "UPDATE forward_cursor SET position = position + 1000")
