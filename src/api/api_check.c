@@ -53,7 +53,7 @@ static int identify(struct loop *loop, struct http_request *request, enum auth_s
     return auth_check(loop->tokens, authorization, clock_wall_us(), ret_claims, err);
 }
 
-/* True if the caller is known and, but for its rates, may; else the request has been answered. */
+/* Who asks? False when the request has been answered, because nobody knows. */
 static bool know_caller(struct loop *loop, struct http_request *request, enum auth_scope scope,
                         const struct auth_claims **ret_claims)
 {

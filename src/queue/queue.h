@@ -90,7 +90,7 @@ void queue_delivered(struct queue *queue, uint64_t cursor, uint64_t transactions
 /* What became of a transaction that the store's cursor has passed. */
 enum queue_fate {
     QUEUE_STORED,
-    QUEUE_SETTLED, /* never to be in the store: failed, discarded, erased */
+    QUEUE_SETTLED, /* never to be in the store: failed, discarded, erased, damaged */
     QUEUE_ABSENT,
 };
 typedef int queue_look(void *arg, uint64_t position, enum queue_fate *ret, struct err *err);

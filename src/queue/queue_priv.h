@@ -102,8 +102,9 @@ struct id_files_stats id_files_stats(struct id_files *files); /* any thread */
  * A disk that loses what it had called durable, or a data directory that was put back, leaves a
  * log that ends before what the store has. So each start goes on where no log has got by now, at
  * more bytes a microsecond than were ever measured; by a clock that is behind, it passes over as
- * much as a disk could lose at once. A store that is not further on is believed: it has what the
- * log has lost, and nothing that is accepted from then on is taken for it.
+ * much as a disk could lose at once. Nothing that is accepted from then on can be taken for what a
+ * store has that is not further on. Whether such a store has what the log has lost, or another
+ * engine's, is for queue_cursor_found() to find out.
  */
 #define POSITIONS_A_US 512
 #define POSITIONS_BEGIN_US INT64_C(1577836800000000) /* 2020; counts until 2055 */

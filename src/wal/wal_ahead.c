@@ -124,8 +124,7 @@ void ahead_stop(struct wal_ahead *ahead)
     ahead->runs = false;
 }
 
-/* The lock is held. Waking a thread takes as long as reading some pieces: it is worth it for many.
- */
+/* The lock is held. Waking a thread takes as long as reading a piece: it is done for many. */
 static void release(struct wal_ahead *ahead)
 {
     uint64_t used = ahead->read - ahead->released;

@@ -381,14 +381,20 @@ def test_an_old_copy_loses_nothing_that_it_takes(engines, postgres, proxy):
     assert len(set(ids)) == 9
 
 
+def twin_of(engine, engines, postgres):
+    """Another engine with a copy of the data directory of this one, which is stopped."""
+    twin = engines(start=False, DATABASE_URL=postgres.url(), **QUICK)
+    shutil.copytree(engine.data_dir, twin.data_dir)
+    return twin
+
+
 def test_two_engines_of_one_name(engines, postgres):
     """The first is held up for good once the second has moved the cursor, and loses nothing."""
     first = engines(DATABASE_URL=postgres.url(), **QUICK)
     ids = [first.accept()]
     first.wait_until_stored()
     first.stop()
-    second = engines(start=False, DATABASE_URL=postgres.url(), **QUICK)
-    shutil.copytree(first.data_dir, second.data_dir)
+    second = twin_of(first, engines, postgres)
     first.start()
     ids.append(first.accept())
     first.wait_until_stored()
@@ -419,8 +425,7 @@ def test_an_engine_whose_name_another_one_used_while_it_could_not_ask(engines, p
     ids = [first.accept()]
     first.wait_until_stored()
     first.stop()
-    second = engines(start=False, DATABASE_URL=postgres.url(), **QUICK)
-    shutil.copytree(first.data_dir, second.data_dir)
+    second = twin_of(first, engines, postgres)
     proxy.down()
     first.start()
     ids += [first.accept(), first.accept()]
