@@ -63,6 +63,9 @@ int id_header_read(const char in[ID_HEADER], const char node[WAL_NODE_LEN], stru
     if (get_u32(in + AT_VERSION) > ID_VERSION)
         return err_set(err, ERR_UNSUPPORTED, "format version %u is newer than this program's %d",
                        get_u32(in + AT_VERSION), ID_VERSION);
+    if (get_u32(in + AT_VERSION) < ID_VERSION)
+        return err_set(err, ERR_CORRUPT, "format version %u took different ids for one",
+                       get_u32(in + AT_VERSION));
     if (get_u32(in + AT_CRC) != header_crc(in) || get_u64(in + AT_FROM) > get_u64(in + AT_TO) ||
         get_u64(in + AT_COUNT) > UINT32_MAX || !is_clock(&from) || !is_clock(&to))
         return err_set(err, ERR_CORRUPT, "the header is damaged");

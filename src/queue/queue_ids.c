@@ -15,6 +15,7 @@
  */
 #include "queue/queue_priv.h"
 
+#include "base/bytes.h"
 #include "base/hash.h"
 #include "base/mem.h"
 
@@ -58,8 +59,14 @@ uint32_t id_clock_read(struct id_clock *clock, int64_t received_us)
 struct id_entry id_entry_of(uint64_t seed, uint32_t product, struct slice id, uint64_t position,
                             uint32_t stamp_s)
 {
-    struct hash128 hash = hash128_seeded(seed ^ product, id);
+    char named[sizeof product + TXN_MAX_CLIENT_ID];
+    struct hash128 hash;
 
+    /* The product is hashed like the id: in the seed it would do what some bytes of an id do. */
+    assert(id.len <= TXN_MAX_CLIENT_ID);
+    put_u32(named, product);
+    memcpy(named + sizeof product, id.at, id.len);
+    hash = hash128_seeded(seed, (struct slice){named, sizeof product + id.len});
     return (struct id_entry){hash.low, position, (uint32_t)hash.high, stamp_s};
 }
 

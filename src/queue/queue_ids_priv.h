@@ -8,7 +8,7 @@
 
 #include <stdatomic.h>
 
-enum { ID_HEADER = 96, ID_ENTRY = 28, ID_VERSION = 1, ID_PATH = 4160 };
+enum { ID_HEADER = 96, ID_ENTRY = 28, ID_VERSION = 2, ID_PATH = 4160 };
 
 struct id_file {
     uint64_t name;     /* position behind its last segment, as in its name */

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -50,6 +51,48 @@ static void the_same_id_of_another_product_is_another(void **state)
     assert_false(admit(ids, 9, 1, 900, &original));
     assert_int_equal(original, 800);
     ids_close(ids);
+}
+
+static int by_hash(const void *a, const void *b)
+{
+    const struct id_entry *left = a;
+    const struct id_entry *right = b;
+
+    if (left->hash != right->hash)
+        return left->hash < right->hash ? -1 : 1;
+    return (left->hash_more > right->hash_more) - (left->hash_more < right->hash_more);
+}
+
+/* Ids that differ in two digits, wherever those stand: as counters of different clients do. */
+static void ids_that_look_alike_are_not_taken_for_one(void **state)
+{
+    enum { PRODUCTS = 11, MOST = 64 * 64 * 9 * PRODUCTS };
+    static struct id_entry entries[MOST];
+
+    (void)state;
+    for (size_t len = 1; len <= TXN_MAX_CLIENT_ID; len++) {
+        char id[TXN_MAX_CLIENT_ID];
+        size_t count = 0;
+
+        for (size_t at = 0; at < len * len; at++) {
+            for (char digit = '1'; digit <= '9'; digit++) {
+                size_t first = at / len;
+                size_t second = at % len;
+
+                if (first > second)
+                    continue;
+                memset(id, '0', len);
+                id[first] = digit;
+                if (second != first)
+                    id[second] = (char)('a' + digit - '0');
+                for (uint32_t product = 0; product < PRODUCTS; product++)
+                    entries[count++] = id_entry_of(SEED, product, (struct slice){id, len}, 0, 0);
+            }
+        }
+        qsort(entries, count, sizeof *entries, by_hash);
+        for (size_t i = 1; i < count; i++)
+            assert_int_not_equal(by_hash(&entries[i - 1], &entries[i]), 0);
+    }
 }
 
 static void the_last_ids_of_the_window_are_all_remembered_and_memory_is_bounded(void **state)
@@ -256,6 +299,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_repeat_finds_the_first_position),
         cmocka_unit_test(the_same_id_of_another_product_is_another),
+        cmocka_unit_test(ids_that_look_alike_are_not_taken_for_one),
         cmocka_unit_test(the_last_ids_of_the_window_are_all_remembered_and_memory_is_bounded),
         cmocka_unit_test(a_round_that_failed_is_forgotten),
         cmocka_unit_test(an_id_is_forgotten_when_its_window_has_passed),

@@ -337,11 +337,31 @@ static void a_file_of_a_newer_version_stops_the_start(void **state)
     assert_true(store(&bench, 0, 200));
     await_recycled(&bench);
     close_queue(&bench);
-    fault_disk_poke(bench.faults, name_of_file(&bench, name), 8, "\x02", 1);
+    fault_disk_poke(bench.faults, name_of_file(&bench, name), 8, "\x03", 1);
     assert_int_equal(try_open(&bench, &err), ERR_UNSUPPORTED);
     assert_non_null(strstr(err.text, "newer"));
-    fault_disk_poke(bench.faults, name, 8, "\x01", 1);
+    fault_disk_poke(bench.faults, name, 8, "\x02", 1);
     open_queue(&bench);
+    end(&bench);
+}
+
+static void a_file_of_the_first_version_is_not_believed(void **state)
+{
+    struct bench bench;
+    char name[128];
+
+    (void)state;
+    begin(&bench, 9);
+    assert_true(store(&bench, 0, 200));
+    await_recycled(&bench);
+    close_queue(&bench);
+    fault_disk_poke(bench.faults, name_of_file(&bench, name), 8, "\x01", 1);
+    open_queue(&bench);
+    assert_true(queue_status(bench.queue).ids_lost > 0);
+    assert_true(store(&bench, 200, 400));
+    await_recycled(&bench);
+    restart(&bench, true);
+    assert_int_equal(count_known(&bench, 200, 400), 200);
     end(&bench);
 }
 
@@ -407,6 +427,7 @@ int main(void)
         cmocka_unit_test(a_damaged_entry_loses_itself_alone),
         cmocka_unit_test(a_file_without_its_header_or_its_end_loses_no_other_and_not_the_start),
         cmocka_unit_test(a_file_of_a_newer_version_stops_the_start),
+        cmocka_unit_test(a_file_of_the_first_version_is_not_believed),
         cmocka_unit_test(a_disk_that_is_full_is_freed_all_the_same),
         cmocka_unit_test(a_fault_of_the_disk_keeps_the_segment_until_it_is_over),
         cmocka_unit_test(files_are_bounded_in_number_and_bytes),
