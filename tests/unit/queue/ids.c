@@ -75,14 +75,14 @@ static void ids_that_look_alike_are_not_taken_for_one(void **state)
         size_t count = 0;
 
         for (size_t at = 0; at < len * len; at++) {
-            for (char digit = '1'; digit <= '9'; digit++) {
+            for (int digit = '1'; digit <= '9'; digit++) {
                 size_t first = at / len;
                 size_t second = at % len;
 
                 if (first > second)
                     continue;
                 memset(id, '0', len);
-                id[first] = digit;
+                id[first] = (char)digit;
                 if (second != first)
                     id[second] = (char)('a' + digit - '0');
                 for (uint32_t product = 0; product < PRODUCTS; product++)
