@@ -187,8 +187,10 @@ bool forward_pass(struct forward *forward, int64_t timeout_ms)
 
 void forward_order(struct forward *forward)
 {
+    uint64_t end = queue_status(forward->options.queue).durable;
+
     pthread_mutex_lock(&forward->lock);
-    forward->ordered = true;
+    forward->ordered_to = end;
     pthread_mutex_unlock(&forward->lock);
     pthread_cond_signal(&forward->loader_wakes);
 }

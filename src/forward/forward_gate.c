@@ -18,13 +18,13 @@ static struct schedule_verdict judge(struct forward *forward)
     struct schedule_backlog backlog = {.oldest_us = INT64_MAX};
     struct queue_status status;
     struct err err;
-    bool ordered;
+    uint64_t ordered_to;
 
     pthread_mutex_lock(&forward->lock);
-    ordered = forward->ordered;
-    forward->ordered = false;
+    ordered_to = forward->ordered_to;
+    forward->ordered_to = 0;
     pthread_mutex_unlock(&forward->lock);
-    status = queue_status(queue); /* after the order, which is for all that was there by then */
+    status = queue_status(queue);
     backlog.first = status.cursor;
     backlog.end = status.durable;
     if (forward->schedule.mode == SCHEDULE_QUIET)
@@ -32,7 +32,8 @@ static struct schedule_verdict judge(struct forward *forward)
     if (forward->schedule.mode != SCHEDULE_ALWAYS &&
         queue_oldest(queue, &backlog.oldest_us, &err) != 0)
         backlog.oldest_us = INT64_MAX; /* none waits; a disk that fails is the loader's to report */
-    return schedule_judge(&forward->schedule, &forward->memory, ordered, &backlog, clock_wall_us());
+    return schedule_judge(&forward->schedule, &forward->memory, ordered_to, &backlog,
+                          clock_wall_us());
 }
 
 static void note(struct forward *forward, const struct schedule_verdict *verdict)
@@ -62,7 +63,7 @@ bool loader_gate(struct forward *forward)
         if (verdict.go)
             return true;
         pthread_mutex_lock(&forward->lock);
-        if (!forward->stop_now && !forward->seek && !forward->ordered)
+        if (!forward->stop_now && !forward->seek && forward->ordered_to == 0)
             forward_wait(forward, &forward->loader_wakes, LOOK_MS);
         orders = forward->stop_now || forward->seek;
         pthread_mutex_unlock(&forward->lock);

@@ -49,10 +49,10 @@ struct forward {
     bool seek;                      /* the loader has to start over at seek_to */
     uint64_t seek_to;
     bool stopping, stop_now, writer_stopped, poked;
-    bool sessions_wait; /* while stopping: the loader has got to a session without an answer */
-    bool retries_wait;  /* so has the last pass over those that are marked for another try */
-    bool ordered;       /* to forward what is there, whatever the window says */
-    uint64_t turns;     /* what the writer has done since the start, counted when it is over */
+    bool sessions_wait;  /* while stopping: the loader has got to a session without an answer */
+    bool retries_wait;   /* so has the last pass over those that are marked for another try */
+    uint64_t ordered_to; /* all before it is to go, whatever the window says; 0: no order */
+    uint64_t turns;      /* what the writer has done since the start, counted when it is over */
     struct forward_status status;
 
     struct schedule schedule;

@@ -127,7 +127,7 @@ static struct schedule_verdict go(struct schedule_memory *memory, enum schedule_
 }
 
 struct schedule_verdict schedule_judge(const struct schedule *schedule,
-                                       struct schedule_memory *memory, bool ordered,
+                                       struct schedule_memory *memory, uint64_t ordered_to,
                                        const struct schedule_backlog *backlog, int64_t wall_us)
 {
     int64_t oldest_us = backlog->oldest_us;
@@ -139,9 +139,13 @@ struct schedule_verdict schedule_judge(const struct schedule *schedule,
         return go(memory, REASON_WINDOW);
     if (schedule->mode == SCHEDULE_QUIET && is_quiet(schedule, memory))
         return go(memory, REASON_QUIET);
-    if (ordered || (oldest_us <= wall_us && wall_us - oldest_us >= schedule->max_lag_us)) {
+    if (oldest_us <= wall_us && wall_us - oldest_us >= schedule->max_lag_us) {
         memory->drain_to = backlog->end;
-        memory->drain_reason = ordered ? REASON_ORDER : REASON_LAG;
+        memory->drain_reason = REASON_LAG;
+    }
+    if (ordered_to > memory->drain_to) {
+        memory->drain_to = ordered_to;
+        memory->drain_reason = REASON_ORDER;
     }
     if (backlog->first < memory->drain_to)
         return go(memory, memory->drain_reason);

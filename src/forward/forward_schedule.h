@@ -78,8 +78,9 @@ struct schedule_backlog {
     uint64_t first, end; /* its position, and that behind the youngest */
 };
 
+/* `ordered_to`: behind what was there when it was ordered to go; 0: nothing was ordered. */
 struct schedule_verdict schedule_judge(const struct schedule *schedule,
-                                       struct schedule_memory *memory, bool ordered,
+                                       struct schedule_memory *memory, uint64_t ordered_to,
                                        const struct schedule_backlog *backlog, int64_t wall_us);
 
 /* "outside the window" */

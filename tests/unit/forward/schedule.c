@@ -58,7 +58,7 @@ static struct schedule_verdict judge_one(const struct schedule *schedule,
 {
     struct schedule_backlog backlog = waits(oldest, 100, oldest == NEVER ? 100 : 200);
 
-    return schedule_judge(schedule, memory, ordered, &backlog, now);
+    return schedule_judge(schedule, memory, ordered ? backlog.end : 0, &backlog, now);
 }
 
 static struct schedule_verdict judge(const struct schedule *schedule, int64_t now)
@@ -211,11 +211,11 @@ static void who_has_waited_too_long_takes_all_along(void **state)
     assert_int_equal(verdict.reason, REASON_LAG);
     /* The next ones are younger, but were there: they go too; what comes later waits. */
     backlog = waits(now - SECOND, 150, 250);
-    assert_true(schedule_judge(&schedule, &memory, false, &backlog, now + SECOND).go);
+    assert_true(schedule_judge(&schedule, &memory, 0, &backlog, now + SECOND).go);
     backlog = waits(now, 199, 300);
-    assert_true(schedule_judge(&schedule, &memory, false, &backlog, now + MINUTE).go);
+    assert_true(schedule_judge(&schedule, &memory, 0, &backlog, now + MINUTE).go);
     backlog = waits(now, 200, 300);
-    assert_false(schedule_judge(&schedule, &memory, false, &backlog, now + MINUTE).go);
+    assert_false(schedule_judge(&schedule, &memory, 0, &backlog, now + MINUTE).go);
 }
 
 static void an_order_holds_once(void **state)
@@ -231,9 +231,27 @@ static void an_order_holds_once(void **state)
     assert_false(judge_one(&schedule, &memory, false, now - HOUR, now).go);
     assert_int_equal(judge_one(&schedule, &memory, true, now - HOUR, now).reason, REASON_ORDER);
     backlog = waits(now - SECOND, 150, 250);
-    assert_true(schedule_judge(&schedule, &memory, false, &backlog, now + SECOND).go);
+    assert_true(schedule_judge(&schedule, &memory, 0, &backlog, now + SECOND).go);
     backlog = waits(now - SECOND, 200, 250);
-    assert_false(schedule_judge(&schedule, &memory, false, &backlog, now + SECOND).go);
+    assert_false(schedule_judge(&schedule, &memory, 0, &backlog, now + SECOND).go);
+}
+
+static void an_order_is_for_what_was_there_when_it_was_given(void **state)
+{
+    struct schedule schedule = window("02:00-03:00");
+    struct schedule_memory memory = {0};
+    struct schedule_backlog backlog;
+    int64_t now;
+
+    (void)state;
+    set_zone("UTC");
+    now = at(2026, 11, 24, 12, 0);
+    /* Nothing was: what has come until it is looked at waits. */
+    backlog = waits(now, 100, 150);
+    assert_false(schedule_judge(&schedule, &memory, 100, &backlog, now).go);
+    assert_true(schedule_judge(&schedule, &memory, 140, &backlog, now).go);
+    backlog = waits(now, 140, 150);
+    assert_false(schedule_judge(&schedule, &memory, 0, &backlog, now).go);
 }
 
 static void an_order_does_not_ask_what_the_clock_was(void **state)
@@ -253,7 +271,7 @@ static void an_order_does_not_ask_what_the_clock_was(void **state)
     memory = (struct schedule_memory){0};
     assert_true(judge_one(&schedule, &memory, false, now, now + 365 * DAY).go);
     backlog = waits(now + HOUR, 200, 250);
-    assert_false(schedule_judge(&schedule, &memory, false, &backlog, now + HOUR).go);
+    assert_false(schedule_judge(&schedule, &memory, 0, &backlog, now + HOUR).go);
 }
 
 static void nothing_waits_and_no_window_is_known(void **state)
@@ -353,6 +371,7 @@ int main(void)
         cmocka_unit_test(simulated_years_always_find_their_window),
         cmocka_unit_test(who_has_waited_too_long_takes_all_along),
         cmocka_unit_test(an_order_holds_once),
+        cmocka_unit_test(an_order_is_for_what_was_there_when_it_was_given),
         cmocka_unit_test(an_order_does_not_ask_what_the_clock_was),
         cmocka_unit_test(nothing_waits_and_no_window_is_known),
         cmocka_unit_test(a_clock_that_jumps_back_a_year_waits_for_the_window),
