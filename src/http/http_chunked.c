@@ -16,6 +16,7 @@ enum { MAX_DIGITS = 15 };
 enum place {
     SIZE,         /* at the line's start */
     SIZE_MORE,    /* behind a digit */
+    SIZE_BLANK,   /* behind a blank: an extension may come */
     EXTENSION,    /* up to the line's end */
     SIZE_END,     /* between CR and LF */
     DATA,         /* in the chunk */
@@ -48,7 +49,18 @@ static enum place behind_digit(struct chunked *chunked, char byte)
 {
     if (byte == '\r')
         return SIZE_END;
-    return byte == ';' || byte == ' ' || byte == '\t' ? EXTENSION : take_digit(chunked, byte);
+    if (byte == ' ' || byte == '\t')
+        return SIZE_BLANK;
+    return byte == ';' ? EXTENSION : take_digit(chunked, byte);
+}
+
+static enum place behind_blank(char byte)
+{
+    if (byte == '\r')
+        return SIZE_END;
+    if (byte == ';')
+        return EXTENSION;
+    return byte == ' ' || byte == '\t' ? SIZE_BLANK : BROKEN;
 }
 
 static enum place begin_chunk(struct chunked *chunked)
@@ -73,6 +85,8 @@ static enum place step(struct chunked *chunked, char byte)
         return take_digit(chunked, byte);
     case SIZE_MORE:
         return behind_digit(chunked, byte);
+    case SIZE_BLANK:
+        return behind_blank(byte);
     case EXTENSION:
         return to_line_end(EXTENSION, byte, SIZE_END);
     case SIZE_END:

@@ -258,11 +258,12 @@ static int read_field(struct slice line, struct head *head, const char **ret_why
         value.at++;
         value.len--;
     }
+    value = without_end_spaces(value);
     if (!is_value(value))
         return refuse(400, "a header field has a control character", ret_why);
     if (head->count == HEAD_MAX_FIELDS)
         return refuse(431, "too many header fields", ret_why);
-    head->fields[head->count++] = (struct head_field){name, without_end_spaces(value)};
+    head->fields[head->count++] = (struct head_field){name, value};
     return note_field(name, value, head, ret_why);
 }
 

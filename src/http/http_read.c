@@ -54,11 +54,28 @@ static bool normalize_path(struct http_conn *conn, struct slice target)
     return plain || target_normalize(path, &conn->path);
 }
 
+/* The head at the start of the input becomes the loop's. Whatever was read there before is gone,
+ * also when this one is refused: what another connection reads next must not be this. */
+static int parse_head(struct http_conn *conn, size_t len, const char **ret_why)
+{
+    struct http_loop *loop = conn->loop;
+    const char *bytes = conn->sock->input->bytes;
+    int status;
+
+    loop->head_of = NULL;
+    status = head_read((struct slice){bytes, len}, &loop->head, ret_why);
+    if (status == 0) {
+        loop->head_of = conn;
+        loop->head_at = bytes;
+    }
+    return status;
+}
+
 /* 0, or the status to refuse the head with. */
 static int check_head(struct http_conn *conn, size_t len, const char **ret_why)
 {
     struct http_loop *loop = conn->loop;
-    int status = head_read((struct slice){conn->sock->input->bytes, len}, &loop->head, ret_why);
+    int status = parse_head(conn, len, ret_why);
 
     if (status != 0)
         return status;
@@ -92,8 +109,6 @@ static void note_head(struct http_conn *conn, size_t len)
 {
     const struct head *head = &conn->loop->head;
 
-    conn->loop->head_of = conn;
-    conn->loop->head_at = conn->sock->input->bytes;
     conn->head_len = len;
     conn->body_len = (size_t)head->length;
     conn->chunked = head->chunked;
@@ -145,7 +160,8 @@ static bool take_head(struct http_conn *conn)
 static bool begin_body(struct http_conn *conn)
 {
     bool partial = conn->chunked ? body_so_far(conn) == 0 : body_so_far(conn) < conn->body_len;
-    bool expects = partial && conn->loop->head.expects && !conn->minor_0; /* which knows no 100 */
+    /* HTTP/1.0 knows no 100, and who has begun to send does not wait for it. */
+    bool expects = partial && body_so_far(conn) == 0 && conn->loop->head.expects && !conn->minor_0;
 
     if (partial && conn->body_len > HTTP_SMALL_BODY && !request_admit(conn))
         return false;
@@ -278,13 +294,9 @@ void read_event(h2o_socket_t *sock, const char *err)
 const struct head *read_head(struct http_conn *conn)
 {
     struct http_loop *loop = conn->loop;
-    const char *bytes = conn->sock->input->bytes;
     const char *why;
 
-    if (loop->head_of != conn || loop->head_at != bytes) {
-        (void)head_read((struct slice){bytes, conn->head_len}, &loop->head, &why); /* was sound */
-        loop->head_of = conn;
-        loop->head_at = bytes;
-    }
+    if (loop->head_of != conn || loop->head_at != conn->sock->input->bytes)
+        (void)parse_head(conn, conn->head_len, &why); /* it was sound */
     return &loop->head;
 }

@@ -85,6 +85,8 @@ static void what_is_no_chunk_is_refused_however_it_arrives(void **state)
         "1\n",
         "1\rx",
         "1;a\n",
+        "2 5\r\nab\r\n",
+        "1 a\r\nx\r\n",
         "1;a\x01\r\n",
         "1234567890123456\r\n",
         "1\r\nab",

@@ -73,13 +73,19 @@ static const struct http_route routes[] = {
     {0},
 };
 
-static int set_up(void **state)
+static struct http_server *start_with(unsigned loops)
 {
     struct http_options options = usual_options(routes);
     static char arg[] = "the argument";
 
     options.arg = arg;
-    *state = start_server(&options);
+    options.loops = loops;
+    return start_server(&options);
+}
+
+static int set_up(void **state)
+{
+    *state = start_with(2);
     return 0;
 }
 
@@ -258,6 +264,43 @@ static void a_request_may_arrive_byte_by_byte(void **state)
     close(fd);
 }
 
+/* All connections of a loop read their heads into one place. */
+static void a_head_that_is_refused_is_nobody_elses(void **state)
+{
+    static const char *const heads[] = {
+        "GET /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n",
+        "GET /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: +1\r\n\r\n",
+        "GET /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
+        "GET /nothing HTTP/1.1\r\nHost: x\r\nExpect: miracles\r\n\r\n",
+        "GET /nothing%zz HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /nothing HTTP/2.0\r\nHost: x\r\n\r\n",
+        "GET /nothing HTTP/1.1\r\nX-Thing: theirs\r\n\r\n",
+        "nothing\r\n\r\n",
+    };
+    struct http_server *server = start_with(1);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        int slow = connect_to(server);
+        int refused = connect_to(server);
+        struct answer answer;
+
+        send_text(slow, "POST /things HTTP/1.1\r\nHost: x\r\nX-Thing: mine\r\n"
+                        "Content-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+        receive_head(slow, &answer); /* so its head has been read */
+        assert_int_equal(answer.status, 100);
+        send_text(refused, heads[i]);
+        receive(refused, &answer);
+        assert_true(answer.status >= 400);
+        send_text(slow, "hello");
+        receive(slow, &answer);
+        assert_string_equal(answer.body, "POST /things? |mine|hello");
+        close(slow);
+        close(refused);
+    }
+    end_server(server);
+}
+
 static void a_body_of_just_the_bound_is_taken(void **state)
 {
     const size_t len = usual_options(NULL).max_body;
@@ -338,6 +381,20 @@ static void a_client_need_not_wait_for_continue(void **state)
     assert_string_equal(answer.body, "POST /things? ||hello");
     receive(fd, &answer);
     assert_string_equal(answer.body, "GET /? ||");
+    close(fd);
+}
+
+static void who_has_begun_to_send_is_not_told_to_continue(void **state)
+{
+    int fd = connect_to(*state);
+    struct answer answer;
+
+    send_text(fd, "POST /things HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+                  "Expect: 100-continue\r\n\r\nhel");
+    poll(NULL, 0, 10); /* apart, so that the server reads them so */
+    send_text(fd, "lo");
+    receive(fd, &answer);
+    assert_string_equal(answer.body, "POST /things? ||hello");
     close(fd);
 }
 
@@ -504,10 +561,12 @@ int main(void)
         cmocka_unit_test(an_errors_words_become_sound_json),
         cmocka_unit_test(a_body_comes_whole_or_in_chunks),
         cmocka_unit_test(a_request_may_arrive_byte_by_byte),
+        cmocka_unit_test(a_head_that_is_refused_is_nobody_elses),
         cmocka_unit_test(a_body_of_just_the_bound_is_taken),
         cmocka_unit_test(padding_behind_a_body_may_be_read_whatever_its_size),
         cmocka_unit_test(a_client_may_ask_to_be_told_to_continue),
         cmocka_unit_test(a_client_need_not_wait_for_continue),
+        cmocka_unit_test(who_has_begun_to_send_is_not_told_to_continue),
         cmocka_unit_test(an_older_client_is_not_told_to_continue),
         cmocka_unit_test(a_connection_carries_many_requests),
         cmocka_unit_test(a_connection_ends_when_the_client_says_so),
