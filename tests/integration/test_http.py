@@ -1,6 +1,7 @@
 """The protocol itself: framing, keep-alive, pipelining, slow and malformed requests."""
 
 import json
+import random
 
 import pytest
 from support.engine import a_transaction
@@ -182,6 +183,72 @@ def test_pipelined_requests_are_answered_in_their_order(shared, wire):
         assert b"alive" in answers[4 * n + 1].body
         assert b"uptime_s" in answers[4 * n + 2].body
         assert b"detail" in answers[4 * n + 3].body
+
+
+REFUSED = (
+    head("GET", "/livez", length=999_999_999),
+    head("GET", "/%zz"),
+    head("GET", "/metrics", "A b: c"),
+    head("POST", "/analytics", "Expect: miracles", length=1),
+)
+
+
+def in_chunks(dice, body):
+    pieces = []
+    while body:
+        size = dice.choice([3, 50, 4000])
+        piece, body = body[:size], body[size:]
+        pieces.append(f"{len(piece):x}\r\n{piece}\r\n")
+    return "".join([*pieces, "0\r\n\r\n"])
+
+
+class Talker:
+    """A client that sends bit by bit what can only have one answer: each of its requests has its
+    fault at another datapoint; a last one may be refused for its head."""
+
+    def __init__(self, shared, dice):
+        self.wire = Wire(shared.address)
+        self.faults = [dice.randrange(1, 900) for _ in range(dice.choice([1, 1, 2, 4]))]
+        self.refused = dice.random() < 0.3
+        requests = [self._request(shared, dice, fault) for fault in self.faults]
+        self.left = "".join([*requests, dice.choice(REFUSED) if self.refused else ""]).encode()
+
+    def _request(self, shared, dice, fault):
+        points = '{"key": "a", "value": 1}, ' * fault
+        body = f'{{"product": 10, "timestamp": 1, "data": [{points}{{"value": 1}}]}}'
+        fields = [f"Padding: {'x' * dice.choice([0, 10, 2000])}"]
+        if dice.random() < 0.4:
+            fields.append("Transfer-Encoding: chunked")
+            return head("POST", "/analytics", *fields, token=shared.token()) + in_chunks(dice, body)
+        return post(shared, *fields, body=body)
+
+    def send(self, size):
+        self.wire.send(self.left[:size])
+        self.left = self.left[size:]
+
+    def check(self):
+        with self.wire:
+            for fault in self.faults:
+                answer = self.wire.answer()
+                assert (answer.status, answer.detail) == (400, f"data[{fault}].key: is missing")
+            if self.refused:
+                assert 400 <= self.wire.answer().status < 500
+
+
+def test_every_answer_is_that_of_its_own_request(shared):
+    dice = random.Random(7)
+    talkers = []
+    for _ in range(300):
+        talkers.append(Talker(shared, dice))
+        while len(talkers) >= 12:
+            talker = dice.choice(talkers)
+            talker.send(dice.choice([1, 20, 200, 1000, 5000]))
+            if not talker.left:
+                talkers.remove(talker)
+                talker.check()
+    for talker in talkers:
+        talker.send(len(talker.left))
+        talker.check()
 
 
 def test_a_request_may_arrive_byte_by_byte(shared, wire):
