@@ -151,6 +151,9 @@ struct slice http_request_capture(const struct http_request *request);
 /* The first of that name, without spaces around. */
 struct slice http_request_header(const struct http_request *request, const char *lower_case_name);
 struct slice http_request_body(const struct http_request *request);
+/* Its `admit` has been asked, and took it in. */
+bool http_request_was_admitted(const struct http_request *request);
+
 /* "127.0.0.1". */
 void http_request_peer(const struct http_request *request, char *out, size_t size);
 

@@ -102,6 +102,11 @@ static struct slice while_handled(const struct http_request *request, struct sli
     return conn_of_request(request)->state == CONN_HANDLING ? part : (struct slice){NULL, 0};
 }
 
+bool http_request_was_admitted(const struct http_request *request)
+{
+    return conn_of_request(request)->admitted;
+}
+
 struct http_loop *http_request_loop(struct http_request *request)
 {
     return conn_of_request(request)->loop;

@@ -289,6 +289,28 @@ def test_the_url_is_no_way_around_a_rate(engines):
     assert answer.status_code == 429
 
 
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+def test_a_large_body_is_counted_once_and_before_it_is_taken_in(engines, chunked):
+    engine = engines(KEY_REQUESTS_PER_SECOND=1, RATE_BURST="20s", BODY_TIMEOUT="10m")
+    _, key = a_key(engine)
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            wire = half_a_body(engine, stack, chunked, token=key)
+            rest = LARGE - LARGE // 2
+            wire.send(b" " * rest + (b"\r\n0\r\n\r\n" if chunked else b""))
+            assert wire.answer().status == 400  # nothing but blanks: but its turn was not refused
+
+        def is_refused():
+            wire = half_a_body(engine, stack, chunked, token=key)
+            wire.socket.settimeout(0.5)
+            try:
+                return wire.answer().status == 429
+            except TimeoutError:  # taken in, and waited for
+                return False
+
+        engine.wait_until(is_refused, what="a refusal before the body is there")
+
+
 def test_a_rate_outlives_changes_of_the_other_keys(engines):
     engine = engines(KEY_REQUESTS_PER_SECOND=1, RATE_BURST="30s")
     _, key = a_key(engine)
