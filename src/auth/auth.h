@@ -237,7 +237,7 @@ struct auth_status {
 };
 void auth_status(struct auth *auth, struct auth_status *ret); /* any thread */
 
-/* Has the set fetched as if a token had asked for it. Any thread; never blocks. */
+/* Has the set fetched at once. Any thread; never blocks. */
 void auth_jwks_refresh(struct auth_jwks *jwks);
 
 /*

@@ -29,6 +29,7 @@ struct auth_jwks {
     int shown; /* bytes of the URL without its query */
     int64_t refresh_us, min_interval_us, timeout_ms;
     atomic_bool stop;
+    atomic_bool ordered; /* to fetch, however short ago it did */
     pthread_t thread;
 
     /* The thread's own. */
@@ -142,6 +143,7 @@ static void refresh(struct auth_jwks *jwks)
     struct err err;
     int code;
 
+    atomic_store(&jwks->ordered, false);
     atomic_store(&jwks->auth->wanted, false);
     code = ask(jwks, &keys, &err);
     if (code == 0) {
@@ -168,7 +170,7 @@ static void *run(void *arg)
         int64_t now_us = clock_mono_us();
         eventfd_t ignored;
 
-        if (due_us <= now_us)
+        if (due_us <= now_us || atomic_load(&jwks->ordered))
             refresh(jwks);
         else if (poll(&wake, 1, (int)((due_us - now_us) / US_PER_MS) + 1) > 0)
             eventfd_read(wake.fd, &ignored);
@@ -258,5 +260,6 @@ void auth_jwks_stop(struct auth_jwks *jwks)
 
 void auth_jwks_refresh(struct auth_jwks *jwks)
 {
-    auth_want_keys(jwks->auth);
+    atomic_store(&jwks->ordered, true);
+    eventfd_write(jwks->auth->wake, 1);
 }
