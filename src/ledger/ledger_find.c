@@ -32,10 +32,11 @@ int ledger_find(struct ledger *ledger, uint64_t position, struct ledger_failed *
                 struct buf *storage, struct err *err)
 {
     struct ledger_failed found = {0};
-    sqlite3_stmt *statement = ledger_statement(ledger, LEDGER_FIND);
+    sqlite3_stmt *statement;
     int code;
 
     pthread_mutex_lock(&ledger->lock);
+    statement = ledger_statement(ledger, LEDGER_FIND);
     code = sqlite3_bind_int64(statement, 1, ledger_key(position));
     if (code == SQLITE_OK)
         code = ledger_row(ledger, LEDGER_FIND);

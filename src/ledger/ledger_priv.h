@@ -104,7 +104,7 @@ void ledger_disconnect(struct ledger *ledger);
 MUST_CHECK int ledger_mend(struct ledger *ledger);
 MUST_CHECK int ledger_finish_mending(struct ledger *ledger);
 
-/* The statement, for binding. */
+/* The statement, for binding; lock held, for mending makes other ones. */
 sqlite3_stmt *ledger_statement(struct ledger *ledger, enum ledger_statement which);
 
 /* Binds text or a blob that outlives the statement's run; at == NULL becomes "". */

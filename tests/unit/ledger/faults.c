@@ -2,11 +2,14 @@
  * A full disk, a disk that fails to sync, and another process that holds the file.
  *
  * This program's own fdatasync() and fsync() go before the C library's: they count, and fail
- * on demand. A full disk is played by the limit on the size of files.
+ * on demand. So does its pthread_mutex_lock(): it plays another thread that comes first. A full
+ * disk is played by the limit on the size of files.
  */
 #include "scratch.h"
 
+#include <dlfcn.h>
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <sys/resource.h>
@@ -34,6 +37,23 @@ int fdatasync(int file)
 int fsync(int file)
 {
     return do_sync(SYS_fsync, file);
+}
+
+/* What another thread does between a call and the lock that the call takes. */
+static void (*before_lock)(void *arg);
+static void *before_lock_arg;
+
+int pthread_mutex_lock(pthread_mutex_t *lock)
+{
+    static int (*real)(pthread_mutex_t *);
+    void (*act)(void *arg) = before_lock;
+
+    if (real == NULL)
+        *(void **)&real = dlsym(RTLD_NEXT, "pthread_mutex_lock");
+    before_lock = NULL;
+    if (act != NULL)
+        act(before_lock_arg);
+    return real(lock);
 }
 
 static void limit_files_to(rlim_t bytes)
@@ -200,6 +220,34 @@ static void after_a_failed_sync_everything_is_written_anew(void **state)
     buf_free(&storage);
 }
 
+static void write_something(void *ledger)
+{
+    assert_int_equal(ledger_set_cursor(ledger, 9, NULL), 0);
+}
+
+static void who_looks_while_everything_is_written_anew_finds_what_is_there(void **state)
+{
+    struct ledger *ledger = open_scratch(*state);
+    struct ledger_failed found;
+    struct buf storage = {0};
+    struct err err = {0};
+    int code;
+
+    must_fail_at(ledger, 1, "one");
+    sync_fails = true;
+    assert_int_equal(ledger_set_cursor(ledger, 8, NULL), ERR_IO);
+    sync_fails = false;
+    before_lock = write_something; /* it mends, and comes just before this thread */
+    before_lock_arg = ledger;
+    code = ledger_find(ledger, 1, &found, &storage, &err);
+    assert_null(before_lock);
+    if (code != 0)
+        fail_msg("%s", err.text);
+    assert_true(slice_is(found.record, "one"));
+    ledger_close(ledger);
+    buf_free(&storage);
+}
+
 /* Soft writes sync nothing until the write-ahead file is long enough to be copied back. */
 static void a_sync_that_fails_while_copying_back_is_mended_too(void **state)
 {
@@ -314,6 +362,7 @@ int main(void)
         in_scratch(a_disk_that_is_full_at_the_start_is_said),
         in_scratch(deliveries_and_cursor_stay_together_on_a_full_disk),
         in_scratch(after_a_failed_sync_everything_is_written_anew),
+        in_scratch(who_looks_while_everything_is_written_anew_finds_what_is_there),
         in_scratch(a_sync_that_fails_while_copying_back_is_mended_too),
         in_scratch(a_crash_while_mending_leaves_the_old_pair_or_the_new_file),
         in_scratch(the_write_ahead_file_is_copied_back_and_stays_bounded),
