@@ -83,34 +83,35 @@ static void put(struct ledger_orders *orders, const struct ledger_order *order)
     orders->list[at] = *order;
 }
 
+static int read_order(sqlite3_stmt *row, struct ledger_order *ret)
+{
+    int len = sqlite3_column_bytes(row, 0);
+
+    if (len > TXN_MAX_PENNKEY)
+        return SQLITE_CORRUPT;
+    *ret = (struct ledger_order){
+        .erase = sqlite3_column_int(row, 1) != 0,
+        .position = (uint64_t)sqlite3_column_int64(row, 2),
+        .ordered_us = sqlite3_column_int64(row, 3),
+        .done = sqlite3_column_int(row, 4) != 0,
+    };
+    if (len > 0)
+        memcpy(ret->user, sqlite3_column_blob(row, 0), (size_t)len);
+    return SQLITE_OK;
+}
+
+/* All or an error: a user whose order is not known would be stored. */
 int ledger_load_orders(struct ledger *ledger)
 {
     sqlite3_stmt *row = ledger_statement(ledger, LEDGER_ORDERS);
-    int code = ledger_row(ledger, LEDGER_ORDERS);
+    struct ledger_order order;
+    int code;
 
-    if (code == LEDGER_ABSENT)
-        return SQLITE_OK;
-    while (code == SQLITE_OK) {
-        struct ledger_order order = {
-            .erase = sqlite3_column_int(row, 1) != 0,
-            .position = (uint64_t)sqlite3_column_int64(row, 2),
-            .ordered_us = sqlite3_column_int64(row, 3),
-            .done = sqlite3_column_int(row, 4) != 0,
-        };
-        int len = sqlite3_column_bytes(row, 0);
-
-        if (len > TXN_MAX_PENNKEY)
-            code = SQLITE_CORRUPT;
-        else if (len > 0)
-            memcpy(order.user, sqlite3_column_blob(row, 0), (size_t)len);
-        if (code == SQLITE_OK) {
-            put(&ledger->orders, &order);
-            if (sqlite3_step(row) != SQLITE_ROW)
-                break;
-        }
-    }
+    while ((code = ledger_row(ledger, LEDGER_ORDERS)) == SQLITE_OK &&
+           (code = read_order(row, &order)) == SQLITE_OK)
+        put(&ledger->orders, &order);
     count_anew(&ledger->orders);
-    return code == SQLITE_OK ? ledger_done(ledger, LEDGER_ORDERS) : code;
+    return code == LEDGER_ABSENT ? SQLITE_OK : code;
 }
 
 static int write_order(struct ledger *ledger, const struct ledger_order *order)

@@ -114,8 +114,9 @@ int ledger_bind_blob(sqlite3_stmt *statement, int index, struct slice bytes);
 /* Runs to the end and unbinds. */
 MUST_CHECK int ledger_run(struct ledger *ledger, enum ledger_statement which);
 
-/* Steps to the first row: SQLITE_OK, or LEDGER_ABSENT if there is none. After reading the
- * row, and only after SQLITE_OK, ledger_done() runs to the end and unbinds. */
+/* Steps to the first row, or to the next one: SQLITE_OK, or LEDGER_ABSENT if there is none. After
+ * reading a row, and only after SQLITE_OK, ledger_done() runs to the end and unbinds; whatever
+ * else it gave, it has unbound, and another step would begin anew. */
 MUST_CHECK int ledger_row(struct ledger *ledger, enum ledger_statement which);
 MUST_CHECK int ledger_done(struct ledger *ledger, enum ledger_statement which);
 

@@ -1,9 +1,9 @@
 /*
- * A full disk, a disk that fails to sync, and another process that holds the file.
+ * A full disk, a disk that fails to sync or to read, and another process that holds the file.
  *
- * This program's own fdatasync() and fsync() go before the C library's: they count, and fail
- * on demand. So does its pthread_mutex_lock(): it plays another thread that comes first. A full
- * disk is played by the limit on the size of files.
+ * This program's own fdatasync(), fsync() and pread64() go before the C library's: they count, and
+ * fail on demand. So does its pthread_mutex_lock(): it plays another thread that comes first. A
+ * full disk is played by the limit on the size of files.
  */
 #include "scratch.h"
 
@@ -37,6 +37,17 @@ int fdatasync(int file)
 int fsync(int file)
 {
     return do_sync(SYS_fsync, file);
+}
+
+static int reads_until_fault = -1; /* after so many, one read fails; -1: none does */
+
+ssize_t pread64(int file, void *bytes, size_t len, off64_t at)
+{
+    if (reads_until_fault >= 0 && reads_until_fault-- == 0) {
+        errno = EIO;
+        return -1;
+    }
+    return syscall(SYS_pread64, file, bytes, len, at);
 }
 
 /* What another thread does between a call and the lock that the call takes. */
@@ -272,6 +283,45 @@ static void a_sync_that_fails_while_copying_back_is_mended_too(void **state)
     ledger_close(ledger);
 }
 
+static void fill_with_orders(struct scratch *scratch, unsigned count)
+{
+    struct ledger *ledger = open_scratch(scratch);
+    struct ledger_order order;
+    char user[64];
+
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(user, sizeof user, "%060u", i);
+        assert_int_equal(ledger_forget(ledger, slice_of(user), true, 9, 1, count, &order, NULL), 0);
+    }
+    ledger_close(ledger);
+}
+
+/* Each read of a start fails in turn, among them those between two pages of orders. */
+static void a_read_that_fails_at_the_start_loses_no_order_to_forget(void **state)
+{
+    enum { ORDERS = 200, PAGES = 4 };
+    struct scratch *scratch = *state;
+    bool failed = true;
+    int refused = 0;
+
+    fill_with_orders(scratch, ORDERS);
+    for (int before = 0; failed; before++) {
+        struct ledger *ledger = NULL;
+        struct err err = {0};
+        int code;
+
+        reads_until_fault = before;
+        code = ledger_open(scratch->path, 10, &ledger, &err);
+        failed = reads_until_fault < 0;
+        reads_until_fault = -1;
+        refused += code != 0;
+        if (code == 0)
+            assert_int_equal(ledger_open_orders(ledger), ORDERS);
+        ledger_close(ledger);
+    }
+    assert_true(refused >= PAGES);
+}
+
 static void copy_file(const char *from, const char *to)
 {
     char bytes[4096];
@@ -364,6 +414,7 @@ int main(void)
         in_scratch(after_a_failed_sync_everything_is_written_anew),
         in_scratch(who_looks_while_everything_is_written_anew_finds_what_is_there),
         in_scratch(a_sync_that_fails_while_copying_back_is_mended_too),
+        in_scratch(a_read_that_fails_at_the_start_loses_no_order_to_forget),
         in_scratch(a_crash_while_mending_leaves_the_old_pair_or_the_new_file),
         in_scratch(the_write_ahead_file_is_copied_back_and_stays_bounded),
         in_scratch(a_file_that_another_holds_for_writing_is_said),
