@@ -60,7 +60,7 @@ static const struct metric {
      FIELD(queue.id_bytes, READ_UINT)},
     {"client_ids_disk_bytes", "", "gauge", "Files of client ids, beside queue_disk_bytes.",
      FIELD(queue.id_file_bytes, READ_UINT)},
-    {"client_ids_lost", "", "gauge", "Client ids found damaged in their files at the start.",
+    {"client_ids_lost", "", "gauge", "Client ids found damaged in their files since the start.",
      FIELD(queue.ids_lost, READ_UINT)},
     {"datapoints_received_total", "", "counter", "Datapoints accepted, since the start.",
      FIELD(datapoints, READ_UINT)},

@@ -116,7 +116,7 @@ struct queue_status {
     uint64_t id_file_bytes; /* of disk, beside max_bytes */
     uint64_t id_files;
     uint64_t ids_in_files;
-    uint64_t ids_lost; /* to damaged files, found at the start */
+    uint64_t ids_lost; /* to damaged files, found since the start */
     struct wal_lost lost;
     struct wal_stats log;
 };

@@ -30,12 +30,11 @@ void queue_settle(void *arg, bool durable)
         ids_settle(queue->ids, durable);
 }
 
-void queue_recovering(void *arg, uint64_t first)
+int queue_recovering(void *arg, uint64_t first, struct err *err)
 {
     struct queue *queue = arg;
 
-    if (queue->id_files != NULL)
-        id_files_load(queue->id_files, first, queue->ids);
+    return queue->id_files != NULL ? id_files_load(queue->id_files, first, queue->ids, err) : 0;
 }
 
 void queue_recovered(void *arg, uint64_t position, struct slice record)

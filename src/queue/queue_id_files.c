@@ -11,6 +11,8 @@
  * too little, the segment goes without a file, with a line in the log (or the queue could never
  * free a disk that it has filled itself). Another fault: the segment stays, and is tried again.
  * A file that is damaged or gone: what is whole is used, and a line says which ids are not known.
+ * A file that the disk does not give, which may pass: a start ends with that error, for what is
+ * not known would be stored again; later it stays as it is, and the next one stands beside it.
  */
 #include "queue/queue_ids_priv.h"
 
@@ -52,7 +54,7 @@ void id_files_tell(struct id_files *files)
 
     for (size_t i = 0; i < files->count; i++) {
         ids += files->list[i].count;
-        bytes += ID_HEADER + files->list[i].count * ID_ENTRY;
+        bytes += ID_HEADER + files->list[i].stored * ID_ENTRY;
     }
     atomic_store_explicit(&files->stat_files, files->count, memory_order_relaxed);
     atomic_store_explicit(&files->stat_ids, ids, memory_order_relaxed);
@@ -118,7 +120,8 @@ static int by_end(const void *a, const void *b)
     return (left->name > right->name) - (left->name < right->name);
 }
 
-/* ERR_UNSUPPORTED alone stops the start: a newer program knows these ids. */
+/* What stops the start: a disk that does not give the bytes, and ERR_UNSUPPORTED: a newer program
+ * knows these ids. */
 static int read_file_header(struct id_files *files, struct id_file *file, struct err *err)
 {
     struct disk *disk = files->options.disk;
@@ -133,8 +136,10 @@ static int read_file_header(struct id_files *files, struct id_file *file, struct
     got = fd < 0 ? fd : disk->read(disk, fd, bytes, sizeof bytes, 0);
     if (fd >= 0)
         disk->close(disk, fd);
+    if (got < 0 && got != -ENOENT)
+        return err_system(err, (int)-got, "read %s", path);
     if (got < 0)
-        code = err_system(&words, (int)-got, "read %s", path);
+        code = err_set(&words, ERR_NOT_FOUND, "%s is gone", path);
     else if (got < ID_HEADER)
         code = err_set(&words, ERR_CORRUPT, "%s has no whole header", path);
     else if ((code = id_header_read(bytes, files->options.node, file, &words)) != 0)
@@ -235,52 +240,65 @@ uint64_t id_files_seed(const struct id_files *files)
     return files->seed;
 }
 
-/* The whole entries of a file that stand before its end, in order. */
 int id_files_each(struct id_files *files, const struct id_file *file, id_visitor *each, void *arg,
-                  uint64_t *ret_lost)
+                  uint64_t *ret_lost, struct err *err)
 {
     struct disk *disk = files->options.disk;
     char *chunk = mem_alloc(CHUNK / ID_ENTRY * ID_ENTRY);
     uint64_t read = 0;
     uint64_t whole = 0;
     char path[ID_PATH];
-    int64_t got = 0;
-    int code = 0;
+    int64_t got;
     int fd;
 
     id_files_path(files, file->name, path);
-    fd = disk->open(disk, path, O_RDONLY);
-    while (fd >= 0 && code == 0 && read < file->stored) {
+    got = fd = disk->open(disk, path, O_RDONLY);
+    while (fd >= 0 && read < file->stored) {
         uint64_t left = file->stored - read;
         size_t count = left < CHUNK / ID_ENTRY ? (size_t)left : CHUNK / ID_ENTRY;
 
         got = disk->read(disk, fd, chunk, count * ID_ENTRY, ID_HEADER + read * ID_ENTRY);
         if (got < ID_ENTRY)
             break;
-        for (size_t i = 0; code == 0 && i < (size_t)got / ID_ENTRY; i++) {
+        for (size_t i = 0; i < (size_t)got / ID_ENTRY; i++) {
             struct id_entry entry;
 
             if (!id_entry_read(chunk + i * ID_ENTRY, file->seed, &entry))
                 continue;
             whole++;
             if (entry.position < file->to) /* else it is in the log again */
-                code = each(files, arg, &entry);
+                each(files, arg, &entry);
         }
         read += (uint64_t)got / ID_ENTRY;
     }
     if (fd >= 0)
         disk->close(disk, fd);
     free(chunk);
+    if (got < 0 && got != -ENOENT)
+        return err_system(err, (int)-got, "read %s", path);
     *ret_lost = file->stored - whole;
-    return code;
+    return 0;
 }
 
-static int load_one(struct id_files *files, void *arg, const struct id_entry *entry)
+void id_files_lost(struct id_files *files, struct id_file *file, uint64_t lost)
+{
+    uint64_t known = file->stored - file->count;
+
+    if (lost <= known)
+        return;
+    file->count = file->stored - lost;
+    atomic_fetch_add(&files->stat_damaged, lost - known);
+    log_error("queue",
+              "%" PRIu64 " client ids of positions %" PRIu64 " to %" PRIu64
+              " are damaged: repeats of them would be stored again",
+              lost - known, file->from, file->to);
+}
+
+static void load_one(struct id_files *files, void *arg, const struct id_entry *entry)
 {
     (void)files;
     if (arg != NULL)
         ids_load(arg, entry);
-    return 0;
 }
 
 static void warn_gap(uint64_t from, uint64_t to)
@@ -318,9 +336,10 @@ static void trim(struct id_files *files, uint64_t before)
     files->count = kept;
 }
 
-void id_files_load(struct id_files *files, uint64_t before, struct ids *ids)
+int id_files_load(struct id_files *files, uint64_t before, struct ids *ids, struct err *err)
 {
     uint64_t known_to = 0;
+    int code;
 
     trim(files, before);
     for (size_t i = 0; i < files->count; i++) {
@@ -331,13 +350,9 @@ void id_files_load(struct id_files *files, uint64_t before, struct ids *ids)
             continue;
         if (known_to > 0)
             warn_gap(known_to, file->from);
-        if (id_files_each(files, file, load_one, ids, &lost) != 0 || lost > 0) {
-            atomic_fetch_add(&files->stat_damaged, lost);
-            log_error("queue",
-                      "%" PRIu64 " client ids of positions %" PRIu64 " to %" PRIu64
-                      " are damaged: repeats of them would be stored again",
-                      lost, file->from, file->to);
-        }
+        if ((code = id_files_each(files, file, load_one, ids, &lost, err)) != 0)
+            return code;
+        id_files_lost(files, file, lost);
         known_to = file->to;
         files->clock = file->at_to;
     }
@@ -348,6 +363,7 @@ void id_files_load(struct id_files *files, uint64_t before, struct ids *ids)
         ids_settle(ids, true);
     }
     id_files_tell(files);
+    return 0;
 }
 
 struct id_files_stats id_files_stats(struct id_files *files)

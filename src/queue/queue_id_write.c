@@ -28,7 +28,7 @@ static void flush(struct id_files *files)
     files->out.len = 0;
 }
 
-static int put(struct id_files *files, void *arg, const struct id_entry *entry)
+static void put(struct id_files *files, void *arg, const struct id_entry *entry)
 {
     (void)arg;
     id_entry_write(buf_reserve(&files->out, ID_ENTRY), entry, files->seed);
@@ -36,7 +36,6 @@ static int put(struct id_files *files, void *arg, const struct id_entry *entry)
     files->file.stored++;
     if (files->out.len >= CHUNK)
         flush(files);
-    return 0;
 }
 
 /* A small file is taken up, and one of which the log had a part again: the next one may get its
@@ -49,11 +48,33 @@ static bool wants_taking_up(const struct id_files *files)
            (last->stored < SMALL || last->to != last->name);
 }
 
+/* One that the disk does not give now stays as it is, and the new file stands beside it: waiting
+ * for a broken disk would fill the rest of it. But where the new file may get its name, the segment
+ * waits all the same. */
+static void take_up(struct id_files *files, struct id_file *last)
+{
+    struct err words;
+    uint64_t lost;
+    int code = id_files_each(files, last, put, NULL, &lost, &words);
+
+    if (code == 0) {
+        files->file.at_from = last->at_from;
+        id_files_lost(files, last, lost);
+    } else if (last->to != last->name) {
+        files->fault = code;
+        files->fault_words = words;
+    } else {
+        log_warning("queue", "a file of client ids stays as it is: %s", words.text);
+        files->takes_up = false;
+        files->file.stored = 0;
+        files->out.len = 0;
+    }
+}
+
 static void begin(struct id_files *files)
 {
     struct disk *disk = files->options.disk;
     char path[ID_PATH];
-    uint64_t lost;
 
     if (files->writing)
         return;
@@ -66,11 +87,8 @@ static void begin(struct id_files *files)
     id_files_beside(files, "new", path);
     files->fd = disk->open(disk, path, O_RDWR | O_CREAT | O_TRUNC);
     fail(files, files->fd, "make");
-    if (files->takes_up) {
-        files->file.at_from = files->list[files->count - 1].at_from;
-        if (id_files_each(files, &files->list[files->count - 1], put, NULL, &lost) != 0)
-            files->takes_up = false;
-    }
+    if (files->takes_up && files->fault == 0)
+        take_up(files, &files->list[files->count - 1]);
 }
 
 void id_files_note(struct id_files *files, uint64_t position, const struct txn *txn)

@@ -60,10 +60,13 @@ void id_files_prune(struct id_files *files);
 void id_files_reserve(struct id_files *files);
 void id_files_tell(struct id_files *files);
 
-typedef int id_visitor(struct id_files *files, void *arg, const struct id_entry *entry);
+typedef void id_visitor(struct id_files *files, void *arg, const struct id_entry *entry);
 /* The whole entries of a file that stand before its `to`, in order. *ret_lost: those that are not
- * whole. Gives what `each` gave. */
+ * whole; all of them if the file is gone. An error when the disk does not give them: some may have
+ * been visited, and it may pass. */
 MUST_CHECK int id_files_each(struct id_files *files, const struct id_file *file, id_visitor *each,
-                             void *arg, uint64_t *ret_lost);
+                             void *arg, uint64_t *ret_lost, struct err *err);
+/* Says and counts those that were not known to be lost. */
+void id_files_lost(struct id_files *files, struct id_file *file, uint64_t lost);
 
 #endif

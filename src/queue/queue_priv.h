@@ -85,8 +85,9 @@ uint64_t id_files_seed(const struct id_files *files);
 
 /* Hands over all that stands before position `before`, where the log begins, in order; says in
  * the log what is lost, and what lies between the last file and the log. `ids` may be NULL. Once,
- * at open. */
-void id_files_load(struct id_files *files, uint64_t before, struct ids *ids);
+ * at open. An error when the disk does not give a file. */
+MUST_CHECK int id_files_load(struct id_files *files, uint64_t before, struct ids *ids,
+                             struct err *err);
 
 /* The ids of a segment in order, then its end: when it returns 0, they are durable. */
 void id_files_note(struct id_files *files, uint64_t position, const struct txn *txn);
@@ -94,7 +95,7 @@ MUST_CHECK int id_files_end(struct id_files *files, uint64_t from, uint64_t to, 
 
 struct id_files_stats {
     uint64_t files, ids, bytes;
-    uint64_t damaged; /* ids that were lost to damage, files that could not be read */
+    uint64_t damaged; /* ids that were lost to damage, files without a whole header */
 };
 struct id_files_stats id_files_stats(struct id_files *files); /* any thread */
 
@@ -134,7 +135,7 @@ MUST_CHECK int node_load(struct disk *disk, const char *data_dir, bool read_only
 /* queue_dedup.c: the log's hooks. */
 bool queue_admit(void *queue, struct slice record, uint64_t position, uint64_t *ret_original);
 void queue_settle(void *queue, bool durable);
-void queue_recovering(void *queue, uint64_t first);
+int queue_recovering(void *queue, uint64_t first, struct err *err);
 void queue_recovered(void *queue, uint64_t position, struct slice record);
 void queue_recovery_ended(void *queue);
 void queue_retiring(void *queue, uint64_t position, struct slice record);

@@ -65,9 +65,9 @@ struct wal_options {
     uint64_t quarantine_max_bytes;
     unsigned heal_every_ms; /* how often a log that refuses tries to begin anew; 0: 100 */
     struct wal_hooks hooks;
-    /* Called at open: first where the log begins, then every whole record, then that this was
-     * all. Each may be NULL. */
-    void (*recovering)(void *arg, uint64_t first);
+    /* Called at open: first where the log begins, an error of which is that of the opening; then
+     * every whole record, then that this was all. Each may be NULL. */
+    int (*recovering)(void *arg, uint64_t first, struct err *err);
     void (*recovered)(void *arg, uint64_t position, struct slice record);
     void (*recovery_ended)(void *arg);
     void *recovered_arg;

@@ -217,9 +217,11 @@ int wal_recover(struct wal *wal, struct wal_recovery *ret, struct err *err)
     if ((code = wal_list(wal, err)) != 0)
         return code;
     recovery.ahead = ahead_open(wal->options.disk);
-    if (wal->options.recovering != NULL)
-        wal->options.recovering(wal->options.recovered_arg,
-                                wal->segment_count > 0 ? wal->segments[0].previous : end);
+    if (wal->options.recovering != NULL &&
+        (code = wal->options.recovering(wal->options.recovered_arg,
+                                        wal->segment_count > 0 ? wal->segments[0].previous : end,
+                                        err)) != 0)
+        goto done;
     for (size_t i = 0; i < wal->segment_count; i++) {
         code = recover_segment(&recovery, &wal->segments[i], i + 1 == wal->segment_count, err);
         if (code != 0)

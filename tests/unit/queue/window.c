@@ -399,6 +399,111 @@ static void a_fault_of_the_disk_keeps_the_segment_until_it_is_over(void **state)
     end(&bench);
 }
 
+/* How a file of ids is not given: not at all, not its beginning, not what follows. */
+static const struct {
+    enum fault_op op;
+    unsigned skip;
+    int number;
+} not_given[] = {{FAULT_OPEN, 0, EMFILE}, {FAULT_READ, 0, EIO}, {FAULT_READ, 1, EIO}};
+
+enum { NOT_GIVEN = sizeof not_given / sizeof *not_given, TWO_READS = 2600 };
+
+static void a_file_that_cannot_be_read_now_is_not_taken_up_and_stays(void **state)
+{
+    (void)state;
+    for (unsigned how = 0; how < NOT_GIVEN; how++) {
+        struct bench bench;
+
+        begin(&bench, 11);
+        bench.options.dedup_ids = MOST;
+        restart(&bench, false);
+        assert_true(store(&bench, 0, TWO_READS));
+        await_recycled(&bench);
+        fault_disk_fail(bench.faults, not_given[how].op, ".ids", not_given[how].skip, 1,
+                        not_given[how].number);
+        assert_true(store(&bench, TWO_READS, TWO_READS + 200));
+        await_recycled(&bench);
+        assert_int_equal(fault_disk_failed(bench.faults, not_given[how].op), 1);
+        restart(&bench, true);
+        assert_int_equal(count_known(&bench, 0, TWO_READS + 200), TWO_READS + 200);
+        assert_int_equal(queue_status(bench.queue).ids_lost, 0);
+        end(&bench);
+    }
+}
+
+/* The process ends when the ids of a segment are in a file, and before the segment goes. */
+static void end_between_ids_and_segment(struct bench *bench, unsigned from, unsigned to)
+{
+    fault_disk_fail(bench->faults, FAULT_RENAME, "spare", 0, UINT32_MAX, EIO);
+    fault_disk_fail(bench->faults, FAULT_UNLINK, "data/queue", 0, UINT32_MAX, EIO);
+    assert_true(store(bench, from, to));
+    while (fault_disk_failed(bench->faults, FAULT_UNLINK) == 0)
+        nanosleep(&a_moment, NULL);
+    close_queue(bench);
+    fault_disk_fail(bench->faults, FAULT_RENAME, NULL, 0, 0, 0);
+    fault_disk_fail(bench->faults, FAULT_UNLINK, NULL, 0, 0, 0);
+}
+
+static void a_file_that_cannot_be_read_now_is_not_written_over(void **state)
+{
+    struct bench bench;
+
+    (void)state;
+    begin(&bench, 12);
+    assert_true(store(&bench, 0, 100));
+    await_recycled(&bench);
+    end_between_ids_and_segment(&bench, 100, 200);
+    /* The start reads its header and its entries; then the segment is to go, under its name. */
+    fault_disk_fail(bench.faults, FAULT_READ, ".ids", 2, 1, EIO);
+    open_queue(&bench);
+    assert_true(store(&bench, 200, 300));
+    while (fault_disk_failed(bench.faults, FAULT_READ) == 0)
+        nanosleep(&a_moment, NULL);
+    await_recycled(&bench);
+    restart(&bench, true);
+    assert_int_equal(count_known(&bench, 0, 300), 300);
+    end(&bench);
+}
+
+static void a_file_that_cannot_be_read_at_the_start_stops_it(void **state)
+{
+    struct bench bench;
+
+    (void)state;
+    begin(&bench, 13);
+    assert_true(store(&bench, 0, 300));
+    await_recycled(&bench);
+    close_queue(&bench);
+    for (unsigned skip = 0; skip < 2; skip++) { /* its header, its entries */
+        struct err err;
+
+        fault_disk_fail(bench.faults, FAULT_READ, ".ids", skip, 1, EIO);
+        assert_int_equal(try_open(&bench, &err), ERR_IO);
+        assert_non_null(strstr(err.text, ".ids"));
+        fault_disk_fail(bench.faults, FAULT_OPEN, ".ids", skip, 1, EIO);
+        assert_int_equal(try_open(&bench, &err), ERR_IO);
+    }
+    open_queue(&bench);
+    assert_int_equal(count_known(&bench, 0, 300), 300);
+    end(&bench);
+}
+
+static void what_is_damaged_when_its_file_is_taken_up_is_counted(void **state)
+{
+    struct bench bench;
+    char name[128];
+
+    (void)state;
+    begin(&bench, 14);
+    assert_true(store(&bench, 0, 100));
+    await_recycled(&bench);
+    fault_disk_poke(bench.faults, name_of_file(&bench, name), 96 + 28 * 10 + 3, "\xff\xff", 2);
+    assert_true(store(&bench, 100, 300));
+    await_recycled(&bench);
+    assert_int_equal(queue_status(bench.queue).ids_lost, 1);
+    end(&bench);
+}
+
 static void files_are_bounded_in_number_and_bytes(void **state)
 {
     struct bench bench;
@@ -430,6 +535,10 @@ int main(void)
         cmocka_unit_test(a_file_of_the_first_version_is_not_believed),
         cmocka_unit_test(a_disk_that_is_full_is_freed_all_the_same),
         cmocka_unit_test(a_fault_of_the_disk_keeps_the_segment_until_it_is_over),
+        cmocka_unit_test(a_file_that_cannot_be_read_now_is_not_taken_up_and_stays),
+        cmocka_unit_test(a_file_that_cannot_be_read_now_is_not_written_over),
+        cmocka_unit_test(a_file_that_cannot_be_read_at_the_start_stops_it),
+        cmocka_unit_test(what_is_damaged_when_its_file_is_taken_up_is_counted),
         cmocka_unit_test(files_are_bounded_in_number_and_bytes),
     };
 
