@@ -139,4 +139,7 @@ void config_markdown(struct buf *out);
  * strings. Where a string is ambiguous it shows less. */
 void config_redacted_url(const char *url, struct buf *out);
 
+/* The same for an address that is asked by HTTP, whose query may be a secret as a whole. */
+void config_redacted_address(const char *url, struct buf *out);
+
 #endif

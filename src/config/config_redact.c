@@ -85,3 +85,17 @@ void config_redacted_url(const char *url, struct buf *out)
     buf_append_text(out, HIDDEN);
     redact_parameters(at_sign, true, out);
 }
+
+void config_redacted_address(const char *url, struct buf *out)
+{
+    struct buf shown = {0};
+    size_t len;
+
+    config_redacted_url(url, &shown);
+    buf_append_char(&shown, '\0');
+    len = strcspn(shown.data, "?#");
+    buf_append(out, shown.data, len);
+    if (shown.data[len] != '\0')
+        buf_append_text(out, "?" HIDDEN);
+    buf_free(&shown);
+}

@@ -204,9 +204,11 @@ void config_value_redacted(const struct config_option *option, const char *text,
 {
     if (is_secret(option) && *text != '\0')
         buf_append_text(out, "***");
-    else if (option->offset == offsetof(struct config, database_url) ||
-             option->offset == offsetof(struct config, introspection_url))
+    else if (option->offset == offsetof(struct config, database_url))
         config_redacted_url(text, out);
+    else if (option->offset == offsetof(struct config, jwks_url) ||
+             option->offset == offsetof(struct config, introspection_url))
+        config_redacted_address(text, out);
     else
         buf_append_text(out, text);
 }

@@ -65,6 +65,27 @@ static void passwords_in_keyword_strings_are_hidden(void **state)
     is_shown_as("", "");
 }
 
+static void an_address_is_shown_without_its_query(void **state)
+{
+    static const char *const cases[][2] = {
+        {"https://id/jwks/", "https://id/jwks/"},
+        {"https://id/jwks/?token=hush&a=b", "https://id/jwks/?***"},
+        {"https://me:hush@id/jwks/?token=hush", "https://me:***@id/jwks/?***"},
+        {"https://me:hu?sh@id/jwks/", "https://me:***@id/jwks/"},
+        {"https://id/jwks/#hush", "https://id/jwks/?***"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct buf out = {0};
+
+        config_redacted_address(cases[i][0], &out);
+        buf_append_char(&out, '\0');
+        assert_string_equal(out.data, cases[i][1]);
+        buf_free(&out);
+    }
+}
+
 static bool holds(const struct buf *text, const char *words)
 {
     return memmem(text->data, text->len, words, strlen(words)) != NULL;
@@ -170,6 +191,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(passwords_in_urls_are_hidden),
+        cmocka_unit_test(an_address_is_shown_without_its_query),
         cmocka_unit_test(passwords_in_keyword_strings_are_hidden),
         cmocka_unit_test(every_option_is_in_every_print),
         cmocka_unit_test(values_are_shown_with_their_source_and_no_password),
