@@ -50,6 +50,7 @@ class Postgres:
         self.programs = _programs()
         # Not below pytest's folders: those are closed to the user that the server runs as.
         self.folder = Path(tempfile.mkdtemp(prefix="labs-postgres-", dir=parent))
+        guard.watch_folder(self.folder)
         self.port = ports.take()
         self.process = None
         self.databases = []

@@ -12,6 +12,7 @@ from support.wait import wait_until
 CHILD = """
 import subprocess, sys, time
 from support import guard
+guard.watch_folder(sys.argv[1])
 child = subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL)
 guard.watch(child)
 print(child.pid, flush=True)
@@ -26,9 +27,11 @@ def lives(pid):
         return False
 
 
-def test_what_a_killed_process_has_started_is_ended():
+def killed(folder):
+    """The pid of what a process has started that was then killed, as it was told to remove
+    `folder`."""
     owner = subprocess.Popen(
-        [sys.executable, "-c", CHILD],
+        [sys.executable, "-c", CHILD, folder],
         env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
         stdout=subprocess.PIPE,
         text=True,
@@ -38,4 +41,18 @@ def test_what_a_killed_process_has_started_is_ended():
     owner.send_signal(signal.SIGKILL)
     owner.wait()
     owner.stdout.close()
+    return child
+
+
+def test_what_a_killed_process_has_started_is_ended(tmp_path):
+    child = killed(tmp_path / "none")
     wait_until(lambda: not lives(child), what="the child's end")
+
+
+def test_what_a_killed_process_would_have_removed_is_removed(tmp_path):
+    folder = tmp_path / "a folder"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data/file").write_text("x")
+    killed(folder)
+    wait_until(lambda: not folder.exists(), what="the folder's removal")
+    assert tmp_path.exists()

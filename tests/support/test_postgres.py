@@ -1,7 +1,21 @@
 """The throwaway PostgreSQL survives what the fault tests do to it."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import psycopg
 import pytest
+from support.paths import ROOT
+from support.wait import wait_until
+
+OWNER = """
+import time
+from support.postgres import Postgres
+print(Postgres().folder, flush=True)
+time.sleep(600)
+"""
 
 
 def write(url, sql):
@@ -45,3 +59,18 @@ def test_a_paused_server_goes_on(postgres):
     postgres.pause()
     postgres.resume()
     assert postgres.ask("SELECT 1 AS one") == [{"one": 1}]
+
+
+def test_nothing_of_it_is_left_by_a_killed_process():
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    folder = Path(owner.stdout.readline().rstrip())
+    assert (folder / "data").is_dir()
+    owner.kill()
+    owner.wait()
+    owner.stdout.close()
+    wait_until(lambda: not folder.exists(), what="the removal of its folder")
