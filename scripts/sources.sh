@@ -15,3 +15,15 @@ sources() {
             -not -path './.git/*' -not -name '*.pyc' | sed 's|^\./||'
     fi
 }
+
+# python_among: of the files named on stdin, one a line, those in Python, by suffix or first line.
+python_among() {
+    local file first
+    while IFS= read -r file; do
+        if [[ $file == *.py ]]; then
+            echo "$file"
+        elif [ -f "$file" ] && IFS= read -r -n 80 first <"$file" && [[ $first == '#!'*python* ]]; then
+            echo "$file"
+        fi
+    done
+}

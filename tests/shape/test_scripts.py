@@ -1,5 +1,6 @@
-"""The scripts say so when they are asked for what is not there."""
+"""The scripts say so when they are asked for what is not there, and miss no file."""
 
+import os
 import subprocess
 
 import pytest
@@ -22,3 +23,30 @@ def test_a_folder_without_tests_is_not_passed_over(folder):
 
 def test_a_corpus_that_is_not_there_is_not_passed_over():
     assert "nosuch" in fails_with_a_line("scripts/fuzz", "replay", "nosuch")
+
+
+def test_python_is_known_by_its_name_or_by_its_first_line(tmp_path):
+    (tmp_path / "shell").write_text("#!/bin/sh\ncat <<END\n#!/usr/bin/env python3\nEND\n")
+    (tmp_path / "bytes").write_bytes(b"\0\n\xff")
+    (tmp_path / "script").write_text("#!/usr/bin/python3\n")
+    (tmp_path / "module.py").touch()
+    files = [tmp_path / name for name in ["shell", "bytes", "script", "module.py", "missing"]]
+    told = subprocess.run(
+        ["bash", "-c", '. scripts/sources.sh; printf "%s\\n" "$@" | python_among', "_", *files],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stderr == ""
+    assert [os.path.basename(path) for path in told.stdout.splitlines()] == ["script", "module.py"]
+
+
+def test_python_without_a_suffix_is_linted_and_formatted(tmp_path):
+    script = tmp_path / "script"
+    script.write_text("#!/usr/bin/env python3\nimport  os\n")
+    subprocess.run(["scripts/format", script], cwd=ROOT, check=True)
+    assert script.read_text() == "#!/usr/bin/env python3\nimport os\n"
+    linted = subprocess.run(["scripts/lint", script], cwd=ROOT, capture_output=True, check=False)
+    assert linted.returncode != 0
+    assert b"ruff check: FAILED" in linted.stderr  # nothing uses what it imports
