@@ -56,3 +56,4 @@ setup:
 
 clean:
 	rm -rf build build-* .venv .venv-client .pytest_cache
+	rm -rf clients/python/build clients/python/src/*.egg-info

@@ -1,6 +1,7 @@
 """The scripts say so when they are asked for what is not there, and miss no file."""
 
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -50,3 +51,15 @@ def test_python_without_a_suffix_is_linted_and_formatted(tmp_path):
     linted = subprocess.run(["scripts/lint", script], cwd=ROOT, capture_output=True, check=False)
     assert linted.returncode != 0
     assert b"ruff check: FAILED" in linted.stderr  # nothing uses what it imports
+
+
+def test_clean_removes_what_an_install_of_the_client_leaves(tmp_path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    client = tmp_path / "clients/python"
+    kept = client / "src/labs_analytics"
+    left = [client / "build", client / "src/labs_analytics.egg-info"]
+    for folder in [kept, *left]:
+        folder.mkdir(parents=True)
+    subprocess.run(["make", "--silent", "clean"], cwd=tmp_path, check=True)
+    assert kept.exists()
+    assert not any(folder.exists() for folder in left)
