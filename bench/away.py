@@ -7,7 +7,7 @@ import json
 import sys
 
 from lib import corpus, engines, postgres
-from lib.load import Invalid, Load
+from lib.load import LEAST, Invalid, Load, reached
 from lib.program import run
 from lib.rounds import Line, finish, take_turns
 
@@ -16,11 +16,11 @@ BACKLOG, QUICK_BACKLOG = 5_000_000, 40_000
 # clients need, and the line with the store up would be the worse for it.
 RATE = 20_000
 CONNECTIONS = 256
-LEAST = 0.95  # of the rate must be reached, or it was not that rate
 
 
 class Side:
-    """An engine under the fixed rate; measure() gives the 99th percentile in milliseconds."""
+    """An engine under the fixed rate; measure() gives the 99th percentile in milliseconds, or
+    None if the round did not reach the rate."""
 
     def __init__(self, settings, name, bodies, url):
         self.engine = engines.start(settings, name, DATABASE_URL=url)
@@ -30,10 +30,7 @@ class Side:
     def measure(self, seconds):
         with engines.accepting(self.engine, 1, CONNECTIONS) as result:
             result |= self.load.run(seconds, RATE)
-        reached = result["requests"] / result["seconds"]
-        if reached < RATE * LEAST:
-            print(f"  (only {reached:.0f} of {RATE} requests a second)", flush=True)
-        return result["p99"] * 1000
+        return result["p99"] * 1000 if reached(result, RATE) else None
 
 
 def single(body):

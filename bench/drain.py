@@ -20,7 +20,7 @@ import sys
 import time
 
 from lib import corpus, engines, postgres
-from lib.load import Invalid, Load
+from lib.load import Invalid, Load, reached
 from lib.program import run
 from lib.rounds import Line, at_least, finish, take_turns
 from support.engine import Engine
@@ -29,7 +29,6 @@ from support.wait import wait_until
 ROWS, QUICK_ROWS = 600_000, 200_000
 POLL_S = 0.25  # each look costs the engine a little
 RATE = 2000  # requests a second that come in meanwhile
-LEAST = 0.95  # of it must be reached
 CONNECTIONS = 64
 COMMITTED = "labs_analytics_queue_committed_transactions_total"
 ALL = (at_least(1.0),)
@@ -119,9 +118,8 @@ def into_postgres(settings, drain):
             engine.wait_until(lambda: engine.metrics()[COMMITTED] > RATE / 10, 30)
             release()
             yield
-        reached = result["requests"] / result["seconds"]
-        if reached < LEAST * RATE:
-            raise Invalid(f"only {reached:.0f} of {RATE} requests a second came in")
+        if not reached(result, RATE):
+            raise Invalid("too few requests came in beside it")
 
     def measure_engine():
         url = empty_database()

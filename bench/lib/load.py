@@ -13,10 +13,19 @@ from support import guard
 
 SCRIPT = Path(__file__).resolve().parents[1] / "load.lua"
 ERRORS = ["connect", "read", "write", "status", "timeout"]
+LEAST = 0.95  # of a rate must be reached, or it was not that rate
 
 
 class Invalid(Exception):
     """The round measured something else than it should have."""
+
+
+def reached(result, rate):
+    """Whether wrk's result is of that rate; says so if not."""
+    found = result["requests"] / result["seconds"]
+    if found < LEAST * rate:
+        print(f"  (only {found:.0f} of {rate:.0f} requests a second)", flush=True)
+    return found >= LEAST * rate
 
 
 @dataclass

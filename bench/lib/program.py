@@ -66,7 +66,7 @@ def run(description, measures):
     if arguments.quick:
         print("--quick: rounds too few and too short to tell anything about speed.")
     else:
-        print(verdict(lines))
+        print(verdict(lines, len(broken)))
     for name in broken:
         print(f"bench: {name} broke, see above", file=sys.stderr)
     return 1 if broken else 0
