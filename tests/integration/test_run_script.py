@@ -31,7 +31,7 @@ def run(tmp_path):
                 env={"PATH": os.environ["PATH"], "LISTEN": "127.0.0.1:0"} | options,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                stderr=subprocess.STDOUT,
                 text=True,
             )
             guard.watch(process)
@@ -64,3 +64,7 @@ def test_the_curl_that_it_prints_speaks_tls_where_the_engine_does(run, tmp_path)
 @pytest.mark.parametrize("level", ["warning", "error"])
 def test_a_log_that_does_not_tell_the_address_is_told_of(run, level):
     assert f"LOG_LEVEL={level}" in run(LOG_LEVEL=level).stdout.readline()
+
+
+def test_a_wrong_option_is_told_as_the_engine_tells_it(run):
+    assert "WORKERS" in run(WORKERS="two").stdout.read()
