@@ -284,23 +284,38 @@ static struct forward_event write_range(struct writer *writer)
     }
 }
 
-/* The transaction at state.first is refused: the ledger keeps it with the store's words. */
+/* Into the ledger with the store's words; or out of it, if its user is to be erased by now. */
+static int record_failure(struct writer *writer, uint64_t position, const struct txn *txn,
+                          struct err *err)
+{
+    struct ledger *ledger = writer->forward->options.ledger;
+    struct buf record = {0};
+    int code;
+
+    if (forward_record(writer->forward, position, txn, &record)) {
+        code = ledger_fail(ledger, position, buf_slice(&record), slice_of(writer->err.text),
+                           clock_wall_us(), err);
+    } else {
+        code = ledger_erase(ledger, position, err);
+        code = code == ERR_NOT_FOUND ? 0 : code; /* it had not failed before */
+    }
+    buf_free(&record);
+    return code;
+}
+
+/* The transaction at state.first is refused: the ledger has to know before the cursor passes it. */
 static struct forward_event fail_one(struct writer *writer)
 {
     struct forward *forward = writer->forward;
     uint64_t position = writer->slot->positions[writer->state.first];
     struct txn_datapoint datapoints[TXN_MAX_DATAPOINTS];
     struct buf bytes = {0};
-    struct buf record = {0};
     struct err err = {0};
     struct txn txn;
-    bool kept = true;
     int code = queue_find(forward->options.queue, position, &txn, datapoints, &bytes, &err);
 
-    if (code == 0 && (kept = forward_record(forward, position, &txn, &record)))
-        code = ledger_fail(forward->options.ledger, position, buf_slice(&record),
-                           slice_of(writer->err.text), clock_wall_us(), &err);
-    buf_free(&record);
+    if (code == 0)
+        code = record_failure(writer, position, &txn, &err);
     buf_free(&bytes);
     note_ledger(writer, code, &err);
     if (code != 0)

@@ -24,8 +24,8 @@ struct cleaning {
     const struct upkeep_rooms *rooms;
     const struct ledger_order *order;
     struct slice
-        alias; /* the user's pseudonym, which what was imported may bear; at == NULL: none */
-    uint64_t cursor, counted_before;
+        alias;       /* the user's pseudonym, which what was imported may bear; at == NULL: none */
+    uint64_t cursor; /* when it was found out whether the order can be done */
     uint64_t count;
     struct err *err;
 };
@@ -61,7 +61,9 @@ static int anonymise(struct cleaning *cleaning, const struct ledger_failed *fail
 }
 
 /* What is damaged is passed over: nobody can say whose it is. One that the cursor has not passed is
- * still the forwarder's to record or to leave out; it is only made nobody's. */
+ * still the forwarder's to record or to leave out: made nobody's at most, and not if it is to be
+ * erased, for its pennkey is what it is found by once the cursor has passed it. Until then the
+ * order is open, and hides it. */
 static int clean_failed(void *arg, const struct ledger_failed *failed)
 {
     struct cleaning *cleaning = arg;
@@ -74,11 +76,13 @@ static int clean_failed(void *arg, const struct ledger_failed *failed)
         !(slice_is(txn.pennkey, order->user) ||
           (cleaning->alias.at != NULL && slice_equal(txn.pennkey, cleaning->alias))))
         return 0;
-    if (order->erase && failed->position < cleaning->cursor)
+    if (order->erase && failed->position >= cleaning->cursor)
+        return 0;
+    if (order->erase)
         code = ledger_erase(cleaning->rooms->ledger, failed->position, cleaning->err);
     else
         code = anonymise(cleaning, failed);
-    if (code == 0 && failed->position < cleaning->counted_before)
+    if (code == 0 && failed->position < cleaning->cursor)
         cleaning->count++;
     return code == ERR_NOT_FOUND || code == ERR_CORRUPT ? 0 : code;
 }
@@ -99,13 +103,12 @@ static bool pseudonym_of(const struct upkeep_rooms *rooms, const struct ledger_o
 }
 
 int clean_ledger(const struct upkeep_rooms *rooms, const struct ledger_order *order,
-                 uint64_t counted_before, uint64_t *ret_count, struct err *err)
+                 uint64_t cursor, uint64_t *ret_count, struct err *err)
 {
     struct cleaning cleaning = {
         .rooms = rooms,
         .order = order,
-        .cursor = queue_status(rooms->queue).cursor,
-        .counted_before = counted_before,
+        .cursor = cursor,
         .err = err,
     };
     char pseudonym[USERS_PSEUDONYM_SIZE];

@@ -42,9 +42,10 @@ struct upkeep {
 void *upkeep_run(void *upkeep);
 
 /* upkeep_forget.c: takes the user out of failed transactions and the store's words; *ret_count
- * are those that stand before `counted_before`. */
+ * are those that stand before `cursor`, the forwarder's when it was looked whether the order can be
+ * done: the others are not erased yet. */
 MUST_CHECK int clean_ledger(const struct upkeep_rooms *rooms, const struct ledger_order *order,
-                            uint64_t counted_before, uint64_t *ret_count, struct err *err);
+                            uint64_t cursor, uint64_t *ret_count, struct err *err);
 
 /* One step in the store. */
 MUST_CHECK int clean_store(const struct upkeep_rooms *rooms, const struct ledger_order *order,

@@ -83,7 +83,9 @@ static struct upkeep_event look(struct upkeep *upkeep)
     if (!take_order(upkeep))
         return (struct upkeep_event){.kind = UPKEEP_NO_ORDER,
                                      .open = ledger_open_orders(options->ledger) > 0};
-    code = clean_ledger(&rooms, &upkeep->order, 0, &failed, &err);
+    /* The cursor has been there; should the store be put back meanwhile, what is erased here is
+     * left out when its turn comes again. */
+    code = clean_ledger(&rooms, &upkeep->order, upkeep->order.position, &failed, &err);
     if (code != 0)
         return told(upkeep, code, &err);
     upkeep->forgetting = (struct upkeep_walk){.began_us = clock_mono_us()};
