@@ -40,7 +40,7 @@ enum forward_event_kind {
     EVENT_STORED,      /* [first, last) is in the store */
     EVENT_REFUSED,     /* the store refuses something in [first, last) */
     EVENT_UNAVAILABLE, /* the store, or the ledger while failing, cannot do it now */
-    EVENT_CONFLICT,    /* the store's cursor is elsewhere */
+    EVENT_CONFLICT,    /* the store's cursor is elsewhere, or the log is not as it was */
     EVENT_FAILED,      /* the ledger has the refused transaction */
 };
 

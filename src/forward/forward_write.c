@@ -27,6 +27,8 @@ struct writer {
     bool down;       /* said in the log */
     int64_t down_since_us;
     bool ledger_down; /* said in the log */
+    bool log_down;    /* the same */
+    uint64_t owed;    /* the end of a refused one that the ledger has yet to take; 0: none */
     struct err err;   /* of the last attempt */
 };
 
@@ -73,13 +75,26 @@ static void note_proven(struct writer *writer)
     writer->unproven = false;
 }
 
+/* The ledger may take everything else while it has no room for a refused transaction: that it is
+ * well again is only shown by this one. */
 static void note_ledger(struct writer *writer, int code, const struct err *err)
 {
+    if (code == 0 && writer->owed != 0)
+        return;
     if (code != 0 && !writer->ledger_down)
         log_error("forward", "the ledger cannot be written: %s", err->text);
     else if (code == 0 && writer->ledger_down)
         log_info("forward", "the ledger can be written again");
     writer->ledger_down = code != 0;
+}
+
+static void note_log(struct writer *writer, int code, const struct err *err)
+{
+    if (code != 0 && !writer->log_down)
+        log_error("forward", "cannot read a refused transaction: %s", err->text);
+    else if (code == 0 && writer->log_down)
+        log_info("forward", "refused transactions can be read again");
+    writer->log_down = code != 0;
 }
 
 /* Counts the failed ones that the cursor has yet to pass: they are among the pending. */
@@ -201,6 +216,15 @@ static const char *outcome_name(int code)
     }
 }
 
+/* The cursor is there; what the ledger could not be told of before that needs no telling now. */
+static void note_passed(struct writer *writer, uint64_t to)
+{
+    if (to < writer->owed)
+        return;
+    writer->owed = 0;
+    note_log(writer, 0, NULL);
+}
+
 /* Into the ledger: an attempt, and with a success the cursor. */
 static void record_delivery(struct writer *writer, int outcome, int64_t took_us, uint64_t to)
 {
@@ -226,6 +250,8 @@ static void record_delivery(struct writer *writer, int outcome, int64_t took_us,
     } else {
         code = outcome == 0 ? ledger_set_cursor(ledger, to, &err) : 0;
     }
+    if (outcome == 0)
+        note_passed(writer, to);
     note_ledger(writer, code, &err);
 }
 
@@ -303,7 +329,8 @@ static int record_failure(struct writer *writer, uint64_t position, const struct
     return code;
 }
 
-/* The transaction at state.first is refused: the ledger has to know before the cursor passes it. */
+/* The transaction at state.first is refused: the ledger has to know before the cursor passes it.
+ * One that is damaged by now is the loader's to pass over: everything begins anew at the cursor. */
 static struct forward_event fail_one(struct writer *writer)
 {
     struct forward *forward = writer->forward;
@@ -313,11 +340,17 @@ static struct forward_event fail_one(struct writer *writer)
     struct err err = {0};
     struct txn txn;
     int code = queue_find(forward->options.queue, position, &txn, datapoints, &bytes, &err);
+    bool damaged = code == ERR_NOT_FOUND || code == ERR_CORRUPT || code == ERR_UNSUPPORTED;
 
-    if (code == 0)
+    note_log(writer, damaged ? 0 : code, &err);
+    if (code == 0) {
         code = record_failure(writer, position, &txn, &err);
+        writer->owed = code != 0 ? position + 1 : 0;
+        note_ledger(writer, code, &err);
+    }
     buf_free(&bytes);
-    note_ledger(writer, code, &err);
+    if (damaged)
+        return (struct forward_event){.kind = EVENT_CONFLICT};
     if (code != 0)
         return (struct forward_event){.kind = EVENT_UNAVAILABLE};
     pthread_mutex_lock(&forward->lock);

@@ -158,3 +158,5 @@ def test_at_the_bound_forwarding_waits_and_nothing_is_dropped(engines):
     assert [one["id"] for one in listed_as_failed(engine)] == ids[1:3]
     assert engine.stored_ids().keys() == {ids[3]}
     engine.wait_for_log("the ledger can be written again")
+    for words in ("the ledger cannot be written", "the ledger can be written again"):
+        assert engine.log.count(words) == 1

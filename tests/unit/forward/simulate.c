@@ -502,6 +502,8 @@ static struct forward_event fail_one(struct world *world)
 
     if (chance(world, 20))
         return (struct forward_event){.kind = EVENT_UNAVAILABLE};
+    if (chance(world, 5)) /* as if it could not be read any more: begins anew */
+        return (struct forward_event){.kind = EVENT_CONFLICT};
     assert_true(sent->bad);
     sent->failed = true; /* again, if the ledger has it from before the last connection */
     txn_id_format(sent->stored_id, queue_node(world->queue), item->position);

@@ -1,0 +1,95 @@
+/*
+ * What the store refuses, and what becomes of it when log, ledger or store are not as they were.
+ */
+#include "support/forwarding.h"
+
+#include <errno.h>
+#include <limits.h>
+
+/* The ledger has room for the first one; the second, whose position is returned, waits for it. */
+static uint64_t refuse_one_more_than_the_ledger_takes(struct forwarding *at)
+{
+    uint64_t refused;
+
+    ledger_bound(at->ledger, 1, 0);
+    forwarding_sql(at, REFUSE);
+    forwarding_send(at, "jdoe", "bad");
+    forwarding_start(at);
+    forwarding_wait(queue_status(at->queue).pending_transactions == 0);
+    refused = forwarding_send(at, "jdoe", "bad");
+    forwarding_wait(forwarding_said(at, "the ledger cannot be written") > 0);
+    return refused;
+}
+
+static void rot(struct forwarding *at, uint64_t position)
+{
+    static const char path[] = "data/queue/00000000000000000001.seg";
+    uint64_t place = 64 + position - queue_status(at->queue).log.first + 20;
+    unsigned char byte;
+
+    fault_disk_peek(at->faults, path, place, &byte, 1);
+    byte ^= 0x55;
+    fault_disk_poke(at->faults, path, place, &byte, 1);
+}
+
+static void a_refused_one_that_rots_before_the_ledger_has_it_is_passed_over(void **state)
+{
+    struct forwarding *at = *state;
+    uint64_t refused = refuse_one_more_than_the_ledger_takes(at);
+
+    forwarding_send(at, "other", "good");
+    rot(at, refused);
+    forwarding_wait(queue_status(at->queue).pending_transactions == 0);
+    assert_int_equal(queue_status(at->queue).damaged, 1);
+    assert_int_equal(forwarding_rows(at, "good"), 1);
+    assert_int_equal(ledger_counts(at->ledger).failed, 1);
+    assert_int_equal(forwarding_said(at, "the ledger cannot be written"), 1);
+    assert_int_equal(forwarding_said(at, "the ledger can be written again"), 1);
+}
+
+static void a_refused_one_that_cannot_be_read_now_is_no_fault_of_the_ledgers(void **state)
+{
+    struct forwarding *at = *state;
+
+    refuse_one_more_than_the_ledger_takes(at);
+    fault_disk_fail(at->faults, FAULT_READ, ".seg", 0, UINT_MAX, EIO);
+    ledger_bound(at->ledger, 2, 0);
+    forwarding_wait(forwarding_said(at, "cannot read a refused transaction") > 0);
+    forwarding_wait(fault_disk_failed(at->faults, FAULT_READ) > 5);
+    assert_int_equal(ledger_counts(at->ledger).failed, 1);
+    fault_disk_fail(at->faults, FAULT_READ, NULL, 0, 0, 0);
+    forwarding_wait(ledger_counts(at->ledger).failed == 2);
+    forwarding_wait(queue_status(at->queue).pending_transactions == 0);
+    assert_int_equal(forwarding_said(at, "cannot read a refused transaction"), 1);
+    assert_int_equal(forwarding_said(at, "refused transactions can be read again"), 1);
+    assert_int_equal(forwarding_said(at, "the ledger cannot be written"), 1);
+    assert_int_equal(forwarding_said(at, "the ledger can be written again"), 1);
+}
+
+static void a_full_ledger_is_said_once_though_the_cursor_gets_on(void **state)
+{
+    struct forwarding *at = *state;
+
+    ledger_bound(at->ledger, 1, 0);
+    forwarding_sql(at, REFUSE);
+    for (int i = 0; i < 3; i++)
+        forwarding_send(at, "jdoe", "bad");
+    forwarding_start(at);
+    forwarding_wait(queue_status(at->queue).pending_transactions == 2);
+    forwarding_wait(forwarding_said(at, "the ledger cannot be written") > 0);
+    ledger_bound(at->ledger, 3, 0);
+    forwarding_wait(queue_status(at->queue).pending_transactions == 0);
+    assert_int_equal(forwarding_said(at, "the ledger cannot be written"), 1);
+    assert_int_equal(forwarding_said(at, "the ledger can be written again"), 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        forwarding_test(a_refused_one_that_rots_before_the_ledger_has_it_is_passed_over),
+        forwarding_test(a_refused_one_that_cannot_be_read_now_is_no_fault_of_the_ledgers),
+        forwarding_test(a_full_ledger_is_said_once_though_the_cursor_gets_on),
+    };
+
+    return cmocka_run_group_tests_name("forward/refused", tests, NULL, NULL);
+}
