@@ -40,18 +40,32 @@ void batch_add(const struct forward *forward, struct store_batch *batch, uint64_
     store_batch_add(batch, id, product, txn);
 }
 
-static void add(struct forward *forward, struct slot *slot, const struct queue_item *item,
-                const struct forward_user *user)
+/* What is to be erased; and what was discarded, of before a store that was put back. */
+static int is_left_out(const struct forward *forward, uint64_t position,
+                       const struct forward_user *user, bool *ret, struct err *err)
 {
+    if (user->verdict != LEDGER_ERASE)
+        return ledger_discarded(forward->options.ledger, position, ret, err);
+    *ret = true;
+    return 0;
+}
+
+static int add(struct forward *forward, struct slot *slot, const struct queue_item *item,
+               const struct forward_user *user, struct err *err)
+{
+    bool left_out;
+    int code = is_left_out(forward, item->position, user, &left_out, err);
     size_t count = store_batch_count(slot->batch);
 
+    if (code != 0)
+        return code;
     if (count == slot->room) {
         slot->room = slot->room == 0 ? 1024 : slot->room * 2;
         slot->positions = mem_realloc(slot->positions, slot->room * sizeof *slot->positions);
         slot->sessions = mem_realloc(slot->sessions, slot->room * sizeof *slot->sessions);
         slot->ordinals = mem_realloc(slot->ordinals, slot->room * sizeof *slot->ordinals);
     }
-    if (user->verdict != LEDGER_ERASE) {
+    if (!left_out) {
         slot->positions[count] = item->position;
         slot->ordinals[count] = slot->taken;
         slot->sessions[count] = (unsigned char)user->session;
@@ -59,6 +73,7 @@ static void add(struct forward *forward, struct slot *slot, const struct queue_i
         batch_add(forward, slot->batch, item->position, &item->txn, user);
     }
     slot->taken++;
+    return 0;
 }
 
 static bool full(const struct forward *forward, const struct slot *slot)
@@ -70,7 +85,7 @@ static bool full(const struct forward *forward, const struct slot *slot)
 }
 
 /* Takes what is there. 0 when the batch is full, ERR_NOT_FOUND when the log has no more now,
- * ERR_IO when the disk fails, ERR_BUSY when the next one's session has to be asked for. */
+ * ERR_BUSY when the next one's session has to be asked for; anything else when the disk fails. */
 static int take(struct forward *forward, struct slot *slot, struct queue_reader *reader,
                 struct err *err)
 {
@@ -83,11 +98,14 @@ static int take(struct forward *forward, struct slot *slot, struct queue_reader 
             slot->damaged_bytes += item.next - item.position;
         } else if (code != 0) {
             return code;
-        } else if (forward_user(forward, item.position, &item.txn, &user)) {
-            add(forward, slot, &item, &user);
         } else {
-            queue_reader_seek(reader, item.position);
-            return ERR_BUSY;
+            code = forward_user(forward, item.position, &item.txn, &user)
+                       ? add(forward, slot, &item, &user, err)
+                       : ERR_BUSY;
+            if (code != 0) {
+                queue_reader_seek(reader, item.position);
+                return code;
+            }
         }
         slot->end = item.next;
     }
@@ -148,7 +166,7 @@ static bool load(struct forward *forward, struct slot *slot, struct queue_reader
                 return false;
             continue;
         }
-        if (code != ERR_IO && disk_failed) {
+        if ((code == 0 || code == ERR_NOT_FOUND) && disk_failed) {
             log_info("forward", "the queue can be read again");
             disk_failed = false;
         }

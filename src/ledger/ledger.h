@@ -58,8 +58,8 @@ struct ledger_counts {
 /* Opens or makes <path>. Keeps the last `deliveries_kept` deliveries. ERR_UNSUPPORTED for a
  * file of a newer version, ERR_CORRUPT for one that is no ledger: both stay as they are.
  * Several processes may have an existing file open, and wait for each other's writes (for
- * 5 s, then ERR_IO); making it is for one at a time. Counts and cursor are those that this
- * handle loaded and changed. */
+ * 5 s, then ERR_IO); making it is for one at a time. Counts, cursor and the farthest that was
+ * discarded are those that this handle loaded and changed. */
 MUST_CHECK int ledger_open(const char *path, uint64_t deliveries_kept, struct ledger **ret,
                            struct err *err);
 void ledger_close(struct ledger *ledger);
@@ -99,7 +99,7 @@ MUST_CHECK int ledger_recovered(struct ledger *ledger, uint64_t position, struct
  * the store may be taking it just now). Durable on return. */
 MUST_CHECK int ledger_discard(struct ledger *ledger, uint64_t position, struct err *err);
 
-/* Was this one discarded? */
+/* Was this one discarded? Behind the farthest one that was, where it mostly is, from memory. */
 MUST_CHECK int ledger_discarded(struct ledger *ledger, uint64_t position, bool *ret,
                                 struct err *err);
 

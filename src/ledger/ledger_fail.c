@@ -212,6 +212,9 @@ int ledger_discard_one(struct ledger *ledger, uint64_t position, bool retrying,
     if (code != SQLITE_OK)
         return code;
     change->discarded += (uint64_t)sqlite3_changes(ledger->db); /* 0: it was noted before */
+    /* If it is undone, some are looked for that need not be. */
+    if (position >= atomic_load(&ledger->discarded_until))
+        atomic_store(&ledger->discarded_until, position + 1);
     change->failed_bytes -= bytes;
     if (retrying)
         change->retrying -= 1;
@@ -240,6 +243,10 @@ int ledger_discarded(struct ledger *ledger, uint64_t position, bool *ret, struct
 {
     int code, result;
 
+    if (position >= atomic_load_explicit(&ledger->discarded_until, memory_order_acquire)) {
+        *ret = false;
+        return 0;
+    }
     pthread_mutex_lock(&ledger->lock);
     code = sqlite3_bind_int64(ledger_statement(ledger, LEDGER_FIND_DISCARDED), 1,
                               ledger_key(position));

@@ -174,13 +174,16 @@ static int get_meta(struct ledger *ledger, const char *name, uint64_t *ret)
 static int load(struct ledger *ledger, struct err *err)
 {
     sqlite3_stmt *last;
-    int64_t discarded = 0;
+    int64_t discarded = 0, discarded_until = 0;
     int code = ledger_prepare(ledger);
 
     if (code == SQLITE_OK)
         code = ledger_count(ledger, &ledger->counts);
     if (code == SQLITE_OK)
         code = ask(ledger, "SELECT count(*) FROM discarded", &discarded);
+    if (code == SQLITE_OK)
+        code =
+            ask(ledger, "SELECT coalesce(max(position) + 1, 0) FROM discarded", &discarded_until);
     if (code == SQLITE_OK)
         code = ledger_load_orders(ledger);
     if (code == SQLITE_OK)
@@ -190,6 +193,7 @@ static int load(struct ledger *ledger, struct err *err)
     if (code != SQLITE_OK)
         return ledger_fault(ledger, code, err, "read the counts");
     ledger->counts.discarded = (uint64_t)discarded;
+    atomic_store(&ledger->discarded_until, (uint64_t)discarded_until);
     last = ledger_statement(ledger, LEDGER_LAST_DELIVERY);
     ledger->next_delivery = sqlite3_column_int64(last, 0) + 1;
     code = ledger_done(ledger, LEDGER_LAST_DELIVERY);

@@ -73,6 +73,7 @@ struct ledger {
     uint64_t cursor;
     int64_t next_delivery;
     int64_t deliveries_kept;
+    atomic_uint_fast64_t discarded_until; /* the end of the farthest that was discarded */
 
     pthread_mutex_t counts_lock; /* over the counts; never held over I/O */
     struct ledger_counts counts;
