@@ -74,7 +74,7 @@ struct forward_status {
     uint64_t batches;         /* stored since the start */
     uint64_t rows;
     uint64_t transactions;
-    uint64_t refusals; /* transactions that became failed */
+    uint64_t refusals; /* transactions that became failed, each once */
     uint64_t errors;   /* attempts that met a store that was not there */
     uint64_t conflicts;
     uint64_t damaged_bytes;           /* of the log, passed over */

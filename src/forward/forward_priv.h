@@ -73,6 +73,12 @@ bool loader_gate(struct forward *forward);
 /* forward_write.c */
 void *writer_run(void *forward);
 
+/* forward_fail.c: hands a refused transaction to the ledger, with the store's words; *ret_new: it
+ * had not failed before. ERR_CONFLICT if it is damaged in the log by now, ERR_UNAVAILABLE if the
+ * log cannot be read now, else the ledger's errors. Writer only. */
+MUST_CHECK int record_refusal(struct forward *forward, uint64_t position, struct slice reason,
+                              bool *ret_new, struct err *err);
+
 /* forward_retry.c: gives failed ones that are marked for it another try. 0, or
  * ERR_UNAVAILABLE from the store. Writer only. */
 MUST_CHECK int retry_marked(struct forward *forward, struct err *err);

@@ -295,8 +295,7 @@ static struct forward_event write_range(struct writer *writer)
         note_stored(writer, to);
         note_proven(writer);
         return (struct forward_event){.kind = EVENT_STORED};
-    case ERR_REFUSED:
-        note_proven(writer);
+    case ERR_REFUSED: /* which shows nothing: behind it may be what cannot be stored */
         return (struct forward_event){.kind = EVENT_REFUSED};
     case ERR_CONFLICT:
         pthread_mutex_lock(&forward->lock);
@@ -310,51 +309,29 @@ static struct forward_event write_range(struct writer *writer)
     }
 }
 
-/* Into the ledger with the store's words; or out of it, if its user is to be erased by now. */
-static int record_failure(struct writer *writer, uint64_t position, const struct txn *txn,
-                          struct err *err)
-{
-    struct ledger *ledger = writer->forward->options.ledger;
-    struct buf record = {0};
-    int code;
-
-    if (forward_record(writer->forward, position, txn, &record)) {
-        code = ledger_fail(ledger, position, buf_slice(&record), slice_of(writer->err.text),
-                           clock_wall_us(), err);
-    } else {
-        code = ledger_erase(ledger, position, err);
-        code = code == ERR_NOT_FOUND ? 0 : code; /* it had not failed before */
-    }
-    buf_free(&record);
-    return code;
-}
-
 /* The transaction at state.first is refused: the ledger has to know before the cursor passes it.
  * One that is damaged by now is the loader's to pass over: everything begins anew at the cursor. */
 static struct forward_event fail_one(struct writer *writer)
 {
     struct forward *forward = writer->forward;
     uint64_t position = writer->slot->positions[writer->state.first];
-    struct txn_datapoint datapoints[TXN_MAX_DATAPOINTS];
-    struct buf bytes = {0};
     struct err err = {0};
-    struct txn txn;
-    int code = queue_find(forward->options.queue, position, &txn, datapoints, &bytes, &err);
-    bool damaged = code == ERR_NOT_FOUND || code == ERR_CORRUPT || code == ERR_UNSUPPORTED;
+    bool is_new;
+    int code = record_refusal(forward, position, slice_of(writer->err.text), &is_new, &err);
 
-    note_log(writer, damaged ? 0 : code, &err);
-    if (code == 0) {
-        code = record_failure(writer, position, &txn, &err);
+    note_log(writer, code == ERR_UNAVAILABLE ? code : 0, &err);
+    if (code == ERR_CONFLICT)
+        return (struct forward_event){.kind = EVENT_CONFLICT};
+    if (code != ERR_UNAVAILABLE) {
         writer->owed = code != 0 ? position + 1 : 0;
         note_ledger(writer, code, &err);
     }
-    buf_free(&bytes);
-    if (damaged)
-        return (struct forward_event){.kind = EVENT_CONFLICT};
-    if (code != 0)
+    if (code != 0) {
+        note_proven(writer); /* the store has answered: it is not what is waited for */
         return (struct forward_event){.kind = EVENT_UNAVAILABLE};
+    }
     pthread_mutex_lock(&forward->lock);
-    forward->status.refusals++;
+    forward->status.refusals += is_new;
     pthread_mutex_unlock(&forward->lock);
     note_ahead(writer, writer->cursor);
     return (struct forward_event){.kind = EVENT_FAILED};

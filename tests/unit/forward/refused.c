@@ -83,12 +83,53 @@ static void a_full_ledger_is_said_once_though_the_cursor_gets_on(void **state)
     assert_int_equal(forwarding_said(at, "the ledger can be written again"), 1);
 }
 
+static void a_refusal_ahead_of_what_cannot_be_stored_now_is_counted_and_said_once(void **state)
+{
+    struct forwarding *at = *state;
+
+    forwarding_sql(at, REFUSE DELAY);
+    forwarding_send(at, "jdoe", "bad");
+    forwarding_send(at, "other", "later");
+    forwarding_start(at);
+    forwarding_wait(forward_status(at->forward).errors > 5);
+    assert_int_equal(forward_status(at->forward).store, FORWARD_DOWN);
+    assert_int_equal(forward_status(at->forward).refusals, 1);
+    assert_int_equal(forwarding_said(at, "the store is down"), 1);
+    assert_int_equal(forwarding_said(at, "the store is up again"), 0);
+    forwarding_sql(at, DELAY_NO_MORE);
+    forwarding_wait(queue_status(at->queue).pending_transactions == 0);
+    forwarding_wait(forward_status(at->forward).store == FORWARD_UP);
+    assert_int_equal(forward_status(at->forward).refusals, 1);
+    assert_int_equal(forwarding_said(at, "the store is down"), 1);
+    assert_int_equal(forwarding_said(at, "the store is up again"), 1);
+}
+
+static void a_store_that_refuses_what_the_ledger_has_no_room_for_is_not_down(void **state)
+{
+    struct forwarding *at = *state;
+
+    ledger_bound(at->ledger, 1, 0);
+    forwarding_sql(at, REFUSE DELAY);
+    forwarding_send(at, "jdoe", "bad");
+    forwarding_start(at);
+    forwarding_wait(queue_status(at->queue).pending_transactions == 0);
+    forwarding_send(at, "other", "later");
+    forwarding_wait(forward_status(at->forward).store == FORWARD_DOWN);
+    forwarding_sql(at, "DROP TRIGGER delay; CREATE TRIGGER delay BEFORE INSERT ON event"
+                       " WHEN new.value = 'later' BEGIN SELECT RAISE(ABORT, 'refused'); END;");
+    forwarding_wait(forwarding_said(at, "the ledger cannot be written") == 1);
+    forwarding_wait(forward_status(at->forward).store == FORWARD_UP);
+    assert_int_equal(forward_status(at->forward).refusals, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         forwarding_test(a_refused_one_that_rots_before_the_ledger_has_it_is_passed_over),
         forwarding_test(a_refused_one_that_cannot_be_read_now_is_no_fault_of_the_ledgers),
         forwarding_test(a_full_ledger_is_said_once_though_the_cursor_gets_on),
+        forwarding_test(a_refusal_ahead_of_what_cannot_be_stored_now_is_counted_and_said_once),
+        forwarding_test(a_store_that_refuses_what_the_ledger_has_no_room_for_is_not_down),
     };
 
     return cmocka_run_group_tests_name("forward/refused", tests, NULL, NULL);
