@@ -79,8 +79,9 @@ void *writer_run(void *forward);
 MUST_CHECK int record_refusal(struct forward *forward, uint64_t position, struct slice reason,
                               bool *ret_new, struct err *err);
 
-/* forward_retry.c: gives failed ones that are marked for it another try. 0, or
- * ERR_UNAVAILABLE from the store. Writer only. */
+/* forward_retry.c: gives failed ones that are marked for it another try. 0, or the store's
+ * ERR_UNAVAILABLE, or its ERR_CONFLICT: its cursor is before one of them, which is met again in the
+ * ordinary way; or the ledger's errors. Writer only. */
 MUST_CHECK int retry_marked(struct forward *forward, struct err *err);
 
 /* forward_look.c: the queue's question, with the forwarder as its argument. Writer only. */

@@ -1,7 +1,8 @@
 /*
  * Another try for failed transactions that somebody asked for: each alone, in a database
  * transaction that first looks whether it is there already, so that a lost answer or a
- * crash between store and ledger cannot store it twice.
+ * crash between store and ledger cannot store it twice; and whether the cursor has passed it, which
+ * a store that was put back has not: there it comes in its turn.
  */
 #include "forward/forward_priv.h"
 
@@ -45,7 +46,8 @@ static int put(struct forward *forward, const struct ledger_failed *failed, cons
         return 0; /* by what follows */
     store_batch_reset(forward->single);
     batch_add(forward, forward->single, failed->position, txn, user);
-    code = store_put(forward->store, forward->single, 0, queue_node(forward->options.queue), err);
+    code = store_put(forward->store, forward->single, 0, queue_node(forward->options.queue),
+                     failed->position, err);
     if (code == 0)
         note_session(forward, user->session);
     return code;

@@ -173,13 +173,28 @@ static struct forward_event connect_store(struct writer *writer)
     return (struct forward_event){.kind = EVENT_CONNECTED};
 }
 
+static struct forward_event conflict(struct writer *writer)
+{
+    struct forward *forward = writer->forward;
+
+    pthread_mutex_lock(&forward->lock);
+    forward->status.conflicts++;
+    pthread_mutex_unlock(&forward->lock);
+    note_unproven(writer);
+    return (struct forward_event){.kind = EVENT_CONFLICT};
+}
+
 static struct forward_event load(struct writer *writer)
 {
     struct forward *forward = writer->forward;
     struct slot *slot;
+    int code;
 
     if (ledger_counts(forward->options.ledger).retrying > 0) {
-        if (retry_marked(forward, &writer->err) != 0) {
+        code = retry_marked(forward, &writer->err);
+        if (code == ERR_CONFLICT)
+            return conflict(writer);
+        if (code != 0) {
             note_unproven(writer);
             return (struct forward_event){.kind = EVENT_UNAVAILABLE};
         }
@@ -298,11 +313,7 @@ static struct forward_event write_range(struct writer *writer)
     case ERR_REFUSED: /* which shows nothing: behind it may be what cannot be stored */
         return (struct forward_event){.kind = EVENT_REFUSED};
     case ERR_CONFLICT:
-        pthread_mutex_lock(&forward->lock);
-        forward->status.conflicts++;
-        pthread_mutex_unlock(&forward->lock);
-        note_unproven(writer);
-        return (struct forward_event){.kind = EVENT_CONFLICT};
+        return conflict(writer);
     default:
         note_unproven(writer);
         return (struct forward_event){.kind = EVENT_UNAVAILABLE};

@@ -229,13 +229,14 @@ int store_write(struct store *store, const struct store_batch *batch, size_t fir
 }
 
 int store_put(struct store *store, const struct store_batch *batch, size_t index, const char *node,
-              struct err *err)
+              uint64_t position, struct err *err)
 {
     int error = store_begin(store, err);
 
     assert(batch->ops == store->ops);
     assert(index < batch->count);
-    return error != 0 ? error : store->ops->put(store, batch, index, node, err);
+    assert(position <= INT64_MAX);
+    return error != 0 ? error : store->ops->put(store, batch, index, node, position, err);
 }
 
 int store_find(struct store *store, const char *id, struct store_found *ret, struct err *err)

@@ -11,7 +11,7 @@
  * Errors, for all that talk to the database:
  *   ERR_REFUSED      the content is refused (SQLSTATE classes 22 and 23; SQLite's constraint,
  *                    mismatch and too-big): trying the same again is useless
- *   ERR_CONFLICT     the cursor was not at `from`: read it again
+ *   ERR_CONFLICT     the cursor is not where it should be: read it again
  *   ERR_UNAVAILABLE  everything else (connection, resources, permissions, missing table,
  *                    disk, time limit): try later. The connection may be broken:
  *                    store_connect() again.
@@ -99,11 +99,12 @@ MUST_CHECK int store_write(struct store *store, const struct store_batch *batch,
                            size_t last, const char *node, uint64_t from, uint64_t to,
                            struct err *err);
 
-/* Stores one transaction of the batch unless a transaction of that id is there already, in
- * one database transaction: for failed ones that are tried again. The cursor's row of `node`
- * is locked meanwhile and does not move; ERR_CONFLICT if there is none. */
+/* Stores one transaction of the batch, whose position is given, unless a transaction of that id is
+ * there already, in one database transaction: for failed ones that are tried again. The cursor's
+ * row of `node` is locked meanwhile and does not move; ERR_CONFLICT if there is none, or if it has
+ * not passed the position (any more): store_write() would store the transaction a second time. */
 MUST_CHECK int store_put(struct store *store, const struct store_batch *batch, size_t index,
-                         const char *node, struct err *err);
+                         const char *node, uint64_t position, struct err *err);
 
 /* What the store knows of one transaction. */
 struct store_found {

@@ -97,7 +97,7 @@ struct store_ops {
     int (*write)(struct store *store, const struct store_batch *batch, size_t first, size_t last,
                  const char *node, uint64_t from, uint64_t to, struct err *err);
     int (*put)(struct store *store, const struct store_batch *batch, size_t index, const char *node,
-               struct err *err);
+               uint64_t position, struct err *err);
     int (*find)(struct store *store, const char *id, struct store_found *ret, struct err *err);
 
     /* One step: finds the id that ends it and whether it is the last one, then changes the

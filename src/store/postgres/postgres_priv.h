@@ -114,7 +114,7 @@ int64_t store_pg_int8(const char *bytes);
 int store_pg_write(struct store *store, const struct store_batch *batch, size_t first, size_t last,
                    const char *node, uint64_t from, uint64_t to, struct err *err);
 int store_pg_put(struct store *store, const struct store_batch *batch, size_t index,
-                 const char *node, struct err *err);
+                 const char *node, uint64_t position, struct err *err);
 
 /* read.c */
 int store_pg_cursor(struct store *store, const char *node, uint64_t *ret_position, struct err *err);

@@ -198,20 +198,34 @@ int store_pg_write(struct store *store, const struct store_batch *batch, size_t 
     return error;
 }
 
-/* Begins a transaction, locks the cursor's row and looks for the id. By a count: for a single
- * row the planner would rather start reading the table, in the hope of meeting it soon. */
-static int lock_and_look(struct store_pg *pg, const char *node, const char *id, bool *ret_there,
-                         struct err *err)
+/* The answer of lock_and_look() about the cursor. */
+static int check_passed(const PGresult *locked, const char *node, uint64_t position,
+                        struct err *err)
+{
+    if (PQntuples(locked) != 1)
+        return err_set(err, ERR_CONFLICT, "node %s has no cursor", node);
+    if (strcmp(PQgetvalue(locked, 0, 0), "t") != 0)
+        return err_set(err, ERR_CONFLICT, "the cursor of node %s has not passed %" PRIu64, node,
+                       position);
+    return 0;
+}
+
+/* Begins a transaction, locks the cursor's row, which has to be behind the position, and looks for
+ * the id. By a count: for a single row the planner would rather start reading the table, in the
+ * hope of meeting it soon. */
+static int lock_and_look(struct store_pg *pg, const char *node, uint64_t position, const char *id,
+                         bool *ret_there, struct err *err)
 {
     struct buf sql = {0};
     PGresult *locked;
     PGresult *found;
     int error;
 
-    error = append_literal(pg, &sql,
-                           "BEGIN ISOLATION LEVEL READ COMMITTED;"
-                           "SELECT FROM forward_cursor WHERE node = ",
-                           node, " FOR UPDATE;", err);
+    buf_printf(&sql,
+               "BEGIN ISOLATION LEVEL READ COMMITTED;"
+               "SELECT position > %" PRIu64 " FROM forward_cursor",
+               position);
+    error = append_literal(pg, &sql, " WHERE node = ", node, " FOR UPDATE;", err);
     if (error == 0)
         error = append_literal(pg, &sql, "SELECT count(*) FROM event WHERE transaction_id = ", id,
                                "", err);
@@ -225,8 +239,7 @@ static int lock_and_look(struct store_pg *pg, const char *node, const char *id, 
         error = store_pg_expect(pg, PGRES_TUPLES_OK, &locked, err);
     if (error != 0)
         return error;
-    if (PQntuples(locked) != 1)
-        error = err_set(err, ERR_CONFLICT, "node %s has no cursor", node);
+    error = check_passed(locked, node, position, err);
     PQclear(locked);
     if (error == 0)
         error = store_pg_expect(pg, PGRES_TUPLES_OK, &found, err);
@@ -238,7 +251,7 @@ static int lock_and_look(struct store_pg *pg, const char *node, const char *id, 
 }
 
 int store_pg_put(struct store *store, const struct store_batch *batch, size_t index,
-                 const char *node, struct err *err)
+                 const char *node, uint64_t position, struct err *err)
 {
     struct store_pg *pg = store_pg_of(store);
     bool there = false;
@@ -246,7 +259,7 @@ int store_pg_put(struct store *store, const struct store_batch *batch, size_t in
 
     if (pg->connection == NULL)
         return err_set(err, ERR_UNAVAILABLE, "not connected");
-    error = lock_and_look(pg, node, batch->marks[index].id, &there, err);
+    error = lock_and_look(pg, node, position, batch->marks[index].id, &there, err);
     if (error == 0 && there)
         error = store_pg_run(pg, "ROLLBACK", NULL, err);
     if (error == 0 && !there)

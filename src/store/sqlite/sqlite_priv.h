@@ -111,7 +111,7 @@ bool store_sqlite_next(struct store_sqlite_rows *rows);
 int store_sqlite_write(struct store *store, const struct store_batch *batch, size_t first,
                        size_t last, const char *node, uint64_t from, uint64_t to, struct err *err);
 int store_sqlite_put(struct store *store, const struct store_batch *batch, size_t index,
-                     const char *node, struct err *err);
+                     const char *node, uint64_t position, struct err *err);
 
 /* read.c */
 int store_sqlite_cursor(struct store *store, const char *node, uint64_t *ret_position,

@@ -83,37 +83,53 @@ int store_sqlite_write(struct store *store, const struct store_batch *batch, siz
     return error;
 }
 
-/* Whether the statement, bound to this text, finds a row. */
-static int look_up(struct store_sqlite *sqlite, enum store_sqlite_statement which, const char *text,
-                   bool *ret_there, struct err *err)
+/* ERR_CONFLICT unless the cursor of the node has passed the position. */
+static int check_passed(struct store_sqlite *sqlite, const char *node, uint64_t position,
+                        struct err *err)
 {
     sqlite3_stmt *statement;
-    int error = store_sqlite_prepare(sqlite, which, &statement, err);
+    bool row;
+    int error = store_sqlite_prepare(sqlite, STATEMENT_CURSOR, &statement, err);
 
     if (error != 0)
         return error;
-    store_sqlite_bind(statement, 1, slice_of(text));
+    store_sqlite_bind(statement, 1, slice_of(node));
+    error = store_sqlite_row(sqlite, statement, &row, err);
+    if (error == 0 && !row)
+        error = err_set(err, ERR_CONFLICT, "node %s has no cursor", node);
+    else if (error == 0 && sqlite3_column_int64(statement, 0) <= (int64_t)position)
+        error = err_set(err, ERR_CONFLICT, "the cursor of node %s has not passed %" PRIu64, node,
+                        position);
+    sqlite3_reset(statement);
+    return error;
+}
+
+static int look_for(struct store_sqlite *sqlite, const char *id, bool *ret_there, struct err *err)
+{
+    sqlite3_stmt *statement;
+    int error = store_sqlite_prepare(sqlite, STATEMENT_KNOWN, &statement, err);
+
+    if (error != 0)
+        return error;
+    store_sqlite_bind(statement, 1, slice_of(id));
     error = store_sqlite_row(sqlite, statement, ret_there, err);
     sqlite3_reset(statement);
     return error;
 }
 
 int store_sqlite_put(struct store *store, const struct store_batch *batch, size_t index,
-                     const char *node, struct err *err)
+                     const char *node, uint64_t position, struct err *err)
 {
     struct store_sqlite *sqlite = store_sqlite_of(store);
-    bool has_cursor = false;
     bool there = false;
     int error = store_sqlite_check(sqlite, err);
 
     if (error == 0)
         error = store_sqlite_exec(sqlite, "BEGIN IMMEDIATE", err);
     if (error == 0)
-        error = look_up(sqlite, STATEMENT_CURSOR, node, &has_cursor, err);
-    if (error == 0 && !has_cursor)
-        error = err_set(err, ERR_CONFLICT, "node %s has no cursor", node);
+        error = check_passed(sqlite, node, position, err);
     if (error == 0)
-        error = look_up(sqlite, STATEMENT_KNOWN, batch->marks[index].id, &there, err);
+        error = look_for(sqlite, batch->marks[index].id, &there, err);
     if (error == 0 && !there)
         error = insert_rows(sqlite, batch, index, index + 1, err);
     if (error == 0)

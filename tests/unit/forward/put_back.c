@@ -66,11 +66,29 @@ static void a_discarded_one_is_known_after_a_restart(void **state)
     assert_the_discarded_one_stayed_out(at);
 }
 
+static void a_retry_in_a_store_that_was_put_back_stores_nothing_twice(void **state)
+{
+    struct forwarding *at = *state;
+    uint64_t refused = forward_a_bad_one_and_a_good_one(at);
+
+    put_back(at, refused);
+    assert_int_equal(ledger_retry(at->ledger, refused, NULL), 0);
+    forward_poke(at->forward);
+    forwarding_wait(ledger_counts(at->ledger).retrying == 0);
+    forwarding_send(at, "other", "last");
+    forwarding_wait(forwarding_rows(at, "last") == 1);
+    forwarding_wait(queue_status(at->queue).pending_transactions == 0);
+    forwarding_wait(ledger_counts(at->ledger).failed + ledger_counts(at->ledger).retrying == 0);
+    assert_int_equal(forwarding_rows(at, "bad"), 1);
+    assert_int_equal(forwarding_rows(at, "good"), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         forwarding_test(a_discarded_one_stays_out_of_a_store_that_was_put_back),
         forwarding_test(a_discarded_one_is_known_after_a_restart),
+        forwarding_test(a_retry_in_a_store_that_was_put_back_stores_nothing_twice),
     };
 
     return cmocka_run_group_tests_name("forward/put_back", tests, NULL, NULL);

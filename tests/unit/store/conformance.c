@@ -353,7 +353,7 @@ static void a_refused_row_leaves_nothing_and_a_good_connection(void **state)
     assert_null(strchr(place->err.text, '\n'));
     assert_rows(place, "0");
     assert_cursor(place, 100);
-    assert_int_equal(store_put(place->store, batch, 50, NODE, &place->err), ERR_REFUSED);
+    assert_int_equal(store_put(place->store, batch, 50, NODE, 50, &place->err), ERR_REFUSED);
     assert_rows(place, "0");
     assert_ok(place, store_write(place->store, batch, 0, 50, NODE, 100, 150, &place->err));
     assert_ok(place, store_write(place->store, batch, 51, 52, NODE, 150, 152, &place->err));
@@ -420,8 +420,8 @@ static void put_stores_a_transaction_once_and_leaves_the_cursor(void **state)
     add(batch, 2, (const char *[]){"a", "b", "c"}, 3);
     assert_ok(place, store_write(place->store, batch, 0, 1, NODE, 100, 101, &place->err));
     for (int i = 0; i < 3; i++) {
-        assert_ok(place, store_put(place->store, batch, 1, NODE, &place->err));
-        assert_ok(place, store_put(place->store, batch, 0, NODE, &place->err));
+        assert_ok(place, store_put(place->store, batch, 1, NODE, 2, &place->err));
+        assert_ok(place, store_put(place->store, batch, 0, NODE, 1, &place->err));
     }
     assert_rows(place, "4");
     assert_cursor(place, 101);
@@ -434,10 +434,29 @@ static void put_needs_a_cursor_to_lock(void **state)
     struct store_batch *batch = store_batch_open(place->store);
 
     add_one(batch, 1, "x");
-    assert_int_equal(store_put(place->store, batch, 0, "0node002", &place->err), ERR_CONFLICT);
+    assert_int_equal(store_put(place->store, batch, 0, "0node002", 1, &place->err), ERR_CONFLICT);
     assert_rows(place, "0");
-    assert_ok(place, store_put(place->store, batch, 0, NODE, &place->err));
+    assert_ok(place, store_put(place->store, batch, 0, NODE, 1, &place->err));
     assert_rows(place, "1");
+    store_batch_close(batch);
+}
+
+/* Else it would be stored a second time in its turn. */
+static void put_leaves_alone_what_the_cursor_has_not_passed(void **state)
+{
+    struct place *place = *state;
+    struct store_batch *batch = store_batch_open(place->store);
+
+    add_one(batch, 100, "at the cursor");
+    add_one(batch, 120, "behind it");
+    assert_int_equal(store_put(place->store, batch, 0, NODE, 100, &place->err), ERR_CONFLICT);
+    assert_int_equal(store_put(place->store, batch, 1, NODE, 120, &place->err), ERR_CONFLICT);
+    assert_rows(place, "0");
+    assert_ok(place, store_write(place->store, batch, 0, 2, NODE, 100, 140, &place->err));
+    assert_ok(place, store_put(place->store, batch, 0, NODE, 100, &place->err));
+    assert_ok(place, store_put(place->store, batch, 1, NODE, 120, &place->err));
+    assert_rows(place, "2");
+    assert_cursor(place, 140);
     store_batch_close(batch);
 }
 
@@ -740,7 +759,7 @@ static void nothing_works_without_a_connection(void **state)
     add_one(batch, 1, "x");
     assert_int_equal(store_write(place->store, batch, 0, 1, NODE, 0, 1, NULL), ERR_UNAVAILABLE);
     assert_int_equal(store_write(place->store, batch, 0, 0, NODE, 0, 1, NULL), ERR_UNAVAILABLE);
-    assert_int_equal(store_put(place->store, batch, 0, NODE, NULL), ERR_UNAVAILABLE);
+    assert_int_equal(store_put(place->store, batch, 0, NODE, 1, NULL), ERR_UNAVAILABLE);
     assert_int_equal(store_cursor(place->store, NODE, &position, NULL), ERR_UNAVAILABLE);
     assert_int_equal(store_cursor_create(place->store, NODE, 1, NULL), ERR_UNAVAILABLE);
     assert_int_equal(store_find(place->store, NODE "000000000001", &found, NULL), ERR_UNAVAILABLE);
@@ -762,7 +781,7 @@ static void a_missing_table_is_unavailable(void **state)
     assert_int_equal(store_write(place->store, batch, 0, 1, NODE, 0, 1, &place->err),
                      ERR_UNAVAILABLE);
     assert_non_null(strstr(place->err.text, "forward_cursor"));
-    assert_int_equal(store_put(place->store, batch, 0, NODE, NULL), ERR_UNAVAILABLE);
+    assert_int_equal(store_put(place->store, batch, 0, NODE, 1, NULL), ERR_UNAVAILABLE);
     assert_int_equal(store_cursor(place->store, NODE, &position, NULL), ERR_UNAVAILABLE);
     assert_int_equal(store_cursor_create(place->store, NODE, 1, NULL), ERR_UNAVAILABLE);
     assert_int_equal(store_find(place->store, NODE "000000000001", &found, NULL), ERR_UNAVAILABLE);
@@ -1125,6 +1144,7 @@ int main(void)
         READY(a_batch_can_be_used_again),
         READY(put_stores_a_transaction_once_and_leaves_the_cursor),
         READY(put_needs_a_cursor_to_lock),
+        READY(put_leaves_alone_what_the_cursor_has_not_passed),
         READY(find_tells_what_was_stored),
         READY(text_comes_back_as_it_was),
         READY(nothing_and_empty_are_different),

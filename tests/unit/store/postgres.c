@@ -424,7 +424,8 @@ static void text_that_the_server_cannot_hold_is_refused(void **state)
     (void)state;
     assert_int_equal(store_write(store, nul, 0, 1, NODE, 0, 1, &err), ERR_REFUSED);
     assert_non_null(strstr(err.text, "22021"));
-    assert_int_equal(store_put(store, latin, 0, NODE, &err), ERR_REFUSED);
+    assert_ok(store_write(store, latin, 0, 0, NODE, 0, 1, &err));
+    assert_int_equal(store_put(store, latin, 0, NODE, 0, &err), ERR_REFUSED);
     assert_answer("SELECT count(*) FROM event", "0");
     store_batch_close(nul);
     store_batch_close(latin);
@@ -490,7 +491,7 @@ static void a_role_without_rights_on_the_schema_runs_on_a_finished_one(void **st
     assert_ok(store_migrate(store, &applied, &err));
     assert_int_equal(applied, 0);
     assert_ok(store_write(store, batch, 0, 1, NODE, 0, 1, &err));
-    assert_ok(store_put(store, batch, 0, NODE, &err));
+    assert_ok(store_put(store, batch, 0, NODE, 0, &err));
     test_postgres_run(database, "REVOKE INSERT ON event FROM writer");
     assert_int_equal(store_write(store, batch, 0, 1, NODE, 1, 2, &err), ERR_UNAVAILABLE);
     assert_answer("SELECT count(*) FROM event", "1");
