@@ -181,6 +181,47 @@ def test_pseudonyms_and_pennkeys_of_before_are_forgotten_together(engines, store
     assert stored[other].startswith("p_")
 
 
+def delay(url):
+    """An error that is no fault of the row's, for as long as the trigger is there."""
+    run_sql(
+        url,
+        "CREATE TRIGGER later BEFORE INSERT ON event WHEN new.datapoint = 'later' "
+        "BEGIN SELECT json('{'); END",
+        "CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN RAISE EXCEPTION USING ERRCODE = ''55000''; END';"
+        "CREATE TRIGGER later BEFORE INSERT ON event FOR EACH ROW "
+        "WHEN (new.datapoint = 'later') EXECUTE FUNCTION later()",
+    )
+
+
+def test_what_failed_ahead_of_the_cursor_is_hidden_and_then_deleted(keeping, store_url):
+    refuse(store_url)
+    delay(store_url)
+    both = [
+        a_transaction(pennkey="jdoe", data=[{"key": "taboo", "value": "x"}]),
+        a_transaction(pennkey="other", data=[{"key": "later", "value": "x"}]),
+    ]
+    answer = keeping.post(both, "/v1/transactions").json()["results"]
+    mine, other = (one["id"] for one in answer)
+    keeping.wait_until(lambda: keeping.transaction(mine)["attempts"] > 0)
+    keeping.wait_until(lambda: keeping.status()["store"]["state"] == "down")
+    told = forget(keeping, "jdoe", delete=True)
+    assert (told["queue"], told["failed"], told["pending"]) == (1, 0, True)
+    for path in (
+        f"/v1/transactions/{mine}",
+        "/v1/transactions?status=uncompleted",
+        "/v1/transactions?status=failed",
+        "/v1/transactions?status=failed&format=ndjson",
+    ):
+        assert "jdoe" not in keeping.get(path).text
+    run_sql(store_url, "DROP TRIGGER later", "DROP TRIGGER later ON event")
+    keeping.wait_until_stored()
+    wait_until_done(keeping)
+    assert users_stored(keeping) == {other: "other"}
+    assert keeping.get(f"/v1/transactions/{mine}").status_code == 404
+    assert keeping.counts()["failed"] == 0
+
+
 # -- while the store is down
 
 
