@@ -53,8 +53,8 @@ static void a_refused_one_that_cannot_be_read_now_is_no_fault_of_the_ledgers(voi
 
     refuse_one_more_than_the_ledger_takes(at);
     fault_disk_fail(at->faults, FAULT_READ, ".seg", 0, UINT_MAX, EIO);
-    ledger_bound(at->ledger, 2, 0);
     forwarding_wait(forwarding_said(at, "cannot read a refused transaction") > 0);
+    ledger_bound(at->ledger, 2, 0);
     forwarding_wait(fault_disk_failed(at->faults, FAULT_READ) > 5);
     assert_int_equal(ledger_counts(at->ledger).failed, 1);
     fault_disk_fail(at->faults, FAULT_READ, NULL, 0, 0, 0);
@@ -98,7 +98,7 @@ static void a_refusal_ahead_of_what_cannot_be_stored_now_is_counted_and_said_onc
     assert_int_equal(forwarding_said(at, "the store is up again"), 0);
     forwarding_sql(at, DELAY_NO_MORE);
     forwarding_wait(queue_status(at->queue).pending_transactions == 0);
-    forwarding_wait(forward_status(at->forward).store == FORWARD_UP);
+    forwarding_wait(forwarding_said(at, "the store is up again") > 0);
     assert_int_equal(forward_status(at->forward).refusals, 1);
     assert_int_equal(forwarding_said(at, "the store is down"), 1);
     assert_int_equal(forwarding_said(at, "the store is up again"), 1);
