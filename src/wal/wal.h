@@ -64,6 +64,8 @@ struct wal_options {
     const char *quarantine; /* folder for bytes that are damaged; NULL: they are only counted */
     uint64_t quarantine_max_bytes;
     unsigned heal_every_ms; /* how often a log that refuses tries to begin anew; 0: 100 */
+    unsigned patience_ms;   /* how long a round waits for the last segment under the bound while it
+                             * is being made; 0: 10000 */
     struct wal_hooks hooks;
     /* Called at open: first where the log begins, an error of which is that of the opening; then
      * every whole record, then that this was all. Each may be NULL. */

@@ -37,6 +37,12 @@ static bool stopping(struct wal *wal)
     return stop;
 }
 
+/* Whether the file that is being filled is not to be filled any further. Under the lock. */
+static bool called_off(const struct wal *wal)
+{
+    return wal->preparer_stopping || wal->making == MAKING_AWAITED;
+}
+
 /* The oldest one that is full and in memory, and that the store has yet to get to; or NULL. */
 static struct wal_segment *find_idle(struct wal *wal)
 {
@@ -77,15 +83,22 @@ static void uncache_idle(struct wal *wal)
     pthread_mutex_unlock(&wal->lock);
 }
 
-/* As long as the last chunk took; but a disk that stood still does not hold up the end. */
-static void leave_the_disk(int64_t started_us)
+/* As long as the disk was at work; but one that stood still does not hold up the end. True if the
+ * filling is called off. */
+static bool leave_the_disk(struct wal *wal, int64_t started_us)
 {
-    int64_t pause_us = clock_mono_us() - started_us;
-    struct timespec pause = {.tv_nsec = PAUSE_AT_MOST_US * 1000};
+    int64_t now_us = clock_mono_us();
+    int64_t took_us = now_us - started_us;
+    int64_t until_us = now_us + (took_us < PAUSE_AT_MOST_US ? took_us : PAUSE_AT_MOST_US);
+    struct timespec until = {.tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000};
+    bool off;
 
-    if (pause_us < PAUSE_AT_MOST_US)
-        pause.tv_nsec = pause_us * 1000;
-    nanosleep(&pause, NULL);
+    pthread_mutex_lock(&wal->lock);
+    while (!(off = called_off(wal)) &&
+           pthread_cond_timedwait(&wal->preparer_wakes, &wal->lock, &until) == 0)
+        ;
+    pthread_mutex_unlock(&wal->lock);
+    return off;
 }
 
 static const char zeros[CHUNK];
@@ -120,26 +133,39 @@ int segment_fill(struct wal *wal, int fd)
 }
 
 /* A round of the committer waits for what the disk was given before it: so that is little at a
- * time, and as long as it took the disk is left alone. */
+ * time, and as long as it took the disk is left alone. -EINTR if it is called off. */
 static int fill_slowly(struct wal *wal, int fd)
 {
     uint64_t size = wal->options.segment_bytes;
+    int64_t started_us = clock_mono_us();
     int code = wal->options.disk->allocate(wal->options.disk, fd, size);
 
     for (uint64_t at = 0; code >= 0 && at < size; at += CHUNK) {
-        int64_t started_us;
-
-        if (stopping(wal))
+        if (leave_the_disk(wal, started_us))
             return -EINTR;
         uncache_idle(wal); /* the log may grow by several segments until this one is ready */
         started_us = clock_mono_us();
         code = write_zeros(wal, fd, at, size - at < CHUNK ? size - at : CHUNK);
-        leave_the_disk(started_us);
     }
     return code;
 }
 
-/* False if it could not be done now. */
+/* False if the committer does not wait for it. */
+static bool leave_to_committer(struct wal *wal)
+{
+    bool awaited;
+
+    pthread_mutex_lock(&wal->lock);
+    awaited = wal->making == MAKING_AWAITED;
+    if (awaited)
+        wal->making = MAKING_LEFT;
+    pthread_mutex_unlock(&wal->lock);
+    pthread_cond_signal(&wal->committer_wakes);
+    return awaited;
+}
+
+/* A spare file, unless the committer takes it before it is one. False if it could not be done
+ * now. */
 static bool make_spare(struct wal *wal, uint64_t number, struct err *err)
 {
     struct disk *disk = wal->options.disk;
@@ -153,6 +179,8 @@ static bool make_spare(struct wal *wal, uint64_t number, struct err *err)
     code = fd < 0 ? fd : fill_slowly(wal, fd);
     if (fd >= 0)
         disk->close(disk, fd);
+    if (code == -EINTR && leave_to_committer(wal))
+        return true;
     if (code >= 0)
         code = disk->rename(disk, unfinished, path);
     if (code < 0) {
@@ -160,11 +188,13 @@ static bool make_spare(struct wal *wal, uint64_t number, struct err *err)
         disk->unlink(disk, unfinished);
     }
     pthread_mutex_lock(&wal->lock);
+    wal->making = MAKING_NOTHING;
     if (code < 0)
         wal->bytes_on_disk -= wal->options.segment_bytes;
     else
         wal->spare_numbers[wal->spare_count++] = number;
     pthread_mutex_unlock(&wal->lock);
+    pthread_cond_signal(&wal->committer_wakes);
     return code >= 0;
 }
 
@@ -231,7 +261,7 @@ static enum job next_job(struct wal *wal, unsigned *failed, struct wal_segment *
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += RETRY_S;
     while (job == JOB_NONE) {
-        bool wanted = wal->spare_count < wal->options.spares;
+        bool wanted = wal->making == MAKING_NOTHING && wal->spare_count < wal->options.spares;
 
         if (wal->preparer_stopping) {
             job = JOB_STOP;
@@ -247,7 +277,8 @@ static enum job next_job(struct wal *wal, unsigned *failed, struct wal_segment *
         } else if (wanted && (*failed & JOB_MAKE) == 0 &&
                    wal->bytes_on_disk + wal->options.segment_bytes <= wal->options.max_bytes) {
             wal->bytes_on_disk += wal->options.segment_bytes;
-            *ret_number = wal->next_spare++;
+            wal->making = MAKING;
+            wal->making_number = *ret_number = wal->next_spare++;
             job = JOB_MAKE;
         } else if (find_idle(wal) != NULL) {
             job = JOB_UNCACHE;

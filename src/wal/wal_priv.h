@@ -161,6 +161,14 @@ struct wal_producer {
     atomic_uint ringing; /* batches that the committer is just mailing */
 };
 
+/* The file that the preparer fills with zeros. Its room is booked from the first of these on. */
+enum making {
+    MAKING_NOTHING,
+    MAKING,         /* at its own pace */
+    MAKING_AWAITED, /* the committer has no room for another: it is to be left as it is */
+    MAKING_LEFT     /* the committer's, under its unfinished name */
+};
+
 struct wal {
     struct wal_options options;
     char *dir;
@@ -177,6 +185,8 @@ struct wal {
     size_t released_count, released_room;
     uint64_t spare_numbers[MAX_SPARES + 1];
     unsigned spare_count;
+    enum making making;
+    uint64_t making_number;
     uint64_t next_spare;
     uint64_t bytes_on_disk;
     struct wal_batch *handed_in, **handed_in_end;

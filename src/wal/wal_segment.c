@@ -3,15 +3,20 @@
  *
  * A file gets its final name only after its header is durable, so a name that looks like a
  * segment is one. That costs a sync of the file and one of the folder, once a segment, also
- * where records are not synced. If no spare one is ready, one is made on the spot.
+ * where records are not synced. If no spare one is ready, one is made on the spot; if the last room
+ * for one is that of a file that the preparer is filling, it is made of that file.
  */
 #include "wal/wal_priv.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/random.h>
+#include <time.h>
+
+enum { PATIENCE_MS = 10000 };
 
 void segment_path(const struct wal *wal, uint64_t sequence, char out[SEGMENT_PATH])
 {
@@ -69,19 +74,52 @@ static bool is_alone(const struct wal *wal)
            (wal->segment_count == 1 && wal->bytes_on_disk <= wal->segments[0].size);
 }
 
-/* Takes a spare file, or claims the room for a new one. */
+/* Whether there is a file for the next segment, or room for one. Under the lock. */
+static bool may_claim(const struct wal *wal)
+{
+    return wal->making == MAKING_LEFT || wal->spare_count > 0 || is_alone(wal) ||
+           wal->bytes_on_disk + wal->options.segment_bytes <= wal->options.max_bytes;
+}
+
+/* The last room may be that of a file that the preparer is filling. It leaves it, or gives the room
+ * back, as soon as the disk has done what it is at: a chunk of zeros. Under the lock. */
+static void await_preparer(struct wal *wal)
+{
+    int64_t patience_ms = wal->options.patience_ms != 0 ? wal->options.patience_ms : PATIENCE_MS;
+    int64_t until_us = clock_mono_us() + patience_ms * 1000;
+    struct timespec until = {.tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000};
+    int code = 0;
+
+    while (!may_claim(wal) && wal->making != MAKING_NOTHING && code == 0) {
+        wal->making = MAKING_AWAITED;
+        pthread_cond_signal(&wal->preparer_wakes);
+        code = pthread_cond_timedwait(&wal->committer_wakes, &wal->lock, &until);
+    }
+}
+
+static int no_room(const struct wal *wal, struct err *err)
+{
+    if (wal->making != MAKING_NOTHING)
+        return err_set(err, ERR_IO, "the disk takes too long to make the next segment");
+    return err_set(err, ERR_FULL, "the queue has reached its bound of %llu bytes on disk",
+                   (unsigned long long)wal->options.max_bytes);
+}
+
+/* Takes the file that the preparer has left, or a spare one, or claims the room for a new one. */
 static int claim_file(struct wal *wal, uint64_t *ret_number, bool *ret_spare, struct err *err)
 {
     int code = 0;
 
     pthread_mutex_lock(&wal->lock);
-    *ret_spare = wal->spare_count > 0;
-    if (*ret_spare) {
+    await_preparer(wal);
+    *ret_spare = wal->making != MAKING_LEFT && wal->spare_count > 0;
+    if (wal->making == MAKING_LEFT) {
+        *ret_number = wal->making_number;
+        wal->making = MAKING_NOTHING;
+    } else if (*ret_spare) {
         *ret_number = wal->spare_numbers[--wal->spare_count];
-    } else if (wal->bytes_on_disk + wal->options.segment_bytes > wal->options.max_bytes &&
-               !is_alone(wal)) {
-        code = err_set(err, ERR_FULL, "the queue has reached its bound of %llu bytes on disk",
-                       (unsigned long long)wal->options.max_bytes);
+    } else if (!may_claim(wal)) {
+        code = no_room(wal, err);
     } else {
         *ret_number = wal->next_spare++;
         wal->bytes_on_disk += wal->options.segment_bytes;
@@ -155,7 +193,7 @@ int segment_roll(struct wal *wal, uint64_t base, uint64_t records, struct err *e
         spare_path(wal, number, path);
     else
         unfinished_path(wal, number, path); /* a process that dies leaves no half-made spare one */
-    fd = disk->open(disk, path, spare ? O_RDWR : O_RDWR | O_CREAT | O_TRUNC);
+    fd = disk->open(disk, path, spare ? O_RDWR : O_RDWR | O_CREAT); /* zeros in it may stay */
     if (fd < 0) {
         code = err_system(err, -fd, "open a new segment");
         goto return_room;

@@ -1,0 +1,217 @@
+/*
+ * The room that the log takes on disk: what is counted is what is there, and all of the bound is
+ * to be had.
+ */
+#include "support/wal_harness.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+/* A segment is filled with zeros in two pieces, and holds three records. */
+enum { SEGMENT = 512 * 1024, LEN = 170000, WHOLE = LEN + 16, BOUND = 4 * SEGMENT };
+
+static void begin(struct harness *harness, unsigned spares)
+{
+    harness_begin(harness, 1);
+    harness->options.segment_bytes = SEGMENT;
+    harness->options.max_bytes = BOUND;
+    harness->options.spares = spares;
+    harness->options.patience_ms = 60 * 1000; /* longer than any test waits */
+}
+
+static void store(struct harness *harness, int records)
+{
+    for (int i = 0; i < records; i++)
+        harness_store(harness, "stored", LEN);
+}
+
+static void await_disk(struct harness *harness, uint64_t bytes, uint64_t spares)
+{
+    for (;;) {
+        struct wal_stats stats = wal_stats(harness->wal);
+
+        if (stats.bytes_on_disk == bytes && stats.spares == spares)
+            return;
+        wal_wait(harness->wal, UINT64_MAX, 1);
+    }
+}
+
+struct sum {
+    struct harness *harness;
+    uint64_t bytes;
+};
+
+static void add_file(void *arg, const char *name)
+{
+    struct sum *sum = arg;
+    char path[256];
+
+    snprintf(path, sizeof path, HARNESS_DIR "/%s", name);
+    sum->bytes += fault_disk_size(sum->harness->faults, path);
+}
+
+/* Of all files in the queue's folder, whether the log counts them or not. */
+static uint64_t bytes_there(struct harness *harness)
+{
+    struct sum sum = {.harness = harness};
+    struct disk *disk = fault_disk_of(harness->faults);
+
+    assert_int_equal(disk->list(disk, HARNESS_DIR, add_file, &sum), 0);
+    return sum.bytes;
+}
+
+/* Three segments are full, and the preparer stands still in the fourth, the last one under the
+ * bound. */
+static void fill_to_the_last(struct harness *harness)
+{
+    assert_int_equal(harness_open(harness, NULL), 0);
+    for (uint64_t segments = 1; segments < 4; segments++) {
+        await_disk(harness, segments * SEGMENT, 1);
+        if (segments == 3)
+            fault_disk_hold(harness->faults, FAULT_WRITE, ".new", true);
+        store(harness, 3);
+    }
+    fault_disk_await_held(harness->faults, FAULT_WRITE);
+    assert_int_equal(wal_stats(harness->wal).bytes_on_disk, BOUND);
+}
+
+/* Hands in a record that needs the next segment, and goes on when the committer is about to look
+ * for one. */
+static void ask_for_the_next(struct harness *harness, struct told *told)
+{
+    uint64_t syncs = fault_disk_calls(harness->faults, FAULT_SYNC);
+    static const char record[LEN];
+
+    assert_int_equal(harness_append(harness, told, record, sizeof record), 0);
+    wal_flush(harness->producer);
+    while (fault_disk_calls(harness->faults, FAULT_SYNC) == syncs) /* of the one that is full */
+        wal_wait(harness->wal, UINT64_MAX, 1);
+}
+
+static void the_last_segment_is_to_be_had_while_it_is_being_made(void **state)
+{
+    struct harness harness;
+    struct told told = {0};
+    struct err err = {0};
+    (void)state;
+
+    begin(&harness, 1);
+    fill_to_the_last(&harness);
+    ask_for_the_next(&harness, &told);
+    fault_disk_hold(harness.faults, FAULT_WRITE, NULL, false);
+    harness_hear(&harness, &told);
+    assert_int_equal(told.status, 0);
+    assert_false(wal_refusing(harness.wal, NULL));
+    assert_int_equal(bytes_there(&harness), BOUND);
+    store(&harness, 2);
+    assert_int_equal(harness_put(&harness, "is over", NULL),
+                     0); /* behind three there is some room */
+    told = (struct told){0};
+    ask_for_the_next(&harness, &told);
+    harness_hear(&harness, &told);
+    assert_int_equal(told.status, ERR_FULL);
+    assert_true(wal_refusing(harness.wal, &err));
+    assert_non_null(strstr(err.text, "has reached its bound"));
+    assert_int_equal(wal_stats(harness.wal).bytes_on_disk, BOUND);
+    harness_restart(&harness, true);
+    assert_int_equal(harness.recovered.count, 13);
+    harness_end(&harness);
+}
+
+static void a_disk_that_stands_still_is_not_called_full(void **state)
+{
+    struct harness harness;
+    struct told told = {0};
+    struct err err = {0};
+    uint64_t renames;
+    (void)state;
+
+    begin(&harness, 1);
+    harness.options.patience_ms = 1;
+    fill_to_the_last(&harness);
+    renames = fault_disk_calls(harness.faults, FAULT_RENAME);
+    ask_for_the_next(&harness, &told);
+    harness_hear(&harness, &told); /* it is told, though the disk still stands */
+    assert_int_equal(told.status, ERR_IO);
+    assert_true(wal_refusing(harness.wal, &err));
+    assert_int_equal(err.code, ERR_IO);
+    assert_non_null(strstr(err.text, "takes too long"));
+    fault_disk_hold(harness.faults, FAULT_WRITE, NULL, false);
+    harness_await_refusing(&harness, false);
+    /* The very file, before it was a spare one. */
+    assert_int_equal(fault_disk_calls(harness.faults, FAULT_RENAME), renames + 1);
+    assert_int_equal(bytes_there(&harness), BOUND);
+    store(&harness, 3);
+    assert_int_equal(wal_stats(harness.wal).bytes_on_disk, BOUND);
+    harness_restart(&harness, true);
+    assert_int_equal(harness.recovered.count, 12);
+    harness_end(&harness);
+}
+
+static void a_disk_without_room_for_the_last_segment_is_called_so(void **state)
+{
+    struct harness harness;
+    struct told told = {0};
+    (void)state;
+
+    begin(&harness, 1);
+    fill_to_the_last(&harness);
+    fault_disk_fail(harness.faults, FAULT_WRITE, ".new", 0, UINT32_MAX, ENOSPC);
+    ask_for_the_next(&harness, &told);
+    fault_disk_hold(harness.faults, FAULT_WRITE, NULL, false);
+    harness_hear(&harness, &told);
+    assert_int_equal(told.status, ERR_FULL);
+    assert_non_null(strstr(told.err.text, "No space left on device"));
+    fault_disk_fail(harness.faults, FAULT_WRITE, NULL, 0, 0, 0);
+    harness_await_refusing(&harness, false);
+    store(&harness, 3);
+    assert_int_equal(bytes_there(&harness), BOUND);
+    harness_end(&harness);
+}
+
+static void *close_log(void *wal)
+{
+    wal_close(wal);
+    return NULL;
+}
+
+static void a_log_that_is_closed_meanwhile_finishes_the_round(void **state)
+{
+    struct harness harness;
+    struct told told = {0};
+    pthread_t closer;
+    (void)state;
+
+    begin(&harness, 1);
+    fill_to_the_last(&harness);
+    ask_for_the_next(&harness, &told);
+    assert_int_equal(pthread_create(&closer, NULL, close_log, harness.wal), 0);
+    fault_disk_hold(harness.faults, FAULT_WRITE, NULL, false);
+    harness_hear(&harness, &told);
+    assert_int_equal(told.status, 0);
+    pthread_join(closer, NULL);
+    wal_producer_close(harness.producer);
+    harness.producer = NULL;
+    harness.wal = NULL;
+    assert_int_equal(bytes_there(&harness), BOUND);
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    assert_int_equal(harness.recovered.count, 10);
+    harness_end(&harness);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_last_segment_is_to_be_had_while_it_is_being_made),
+        cmocka_unit_test(a_disk_that_stands_still_is_not_called_full),
+        cmocka_unit_test(a_disk_without_room_for_the_last_segment_is_called_so),
+        cmocka_unit_test(a_log_that_is_closed_meanwhile_finishes_the_round),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
