@@ -208,14 +208,40 @@ static void put_back(struct wal *wal, const struct wal_segment *segment)
     pthread_mutex_unlock(&wal->lock);
 }
 
-/* A delivered segment becomes a spare one, or is deleted. False if neither could be done now. */
-static bool put_away(struct wal *wal, struct wal_segment *segment, bool keep, uint64_t number,
-                     struct err *err)
+/* Whether it has become a spare file for good; if not, `segment` knows what it is called. */
+static bool become_spare(struct wal *wal, struct wal_segment *segment, uint64_t number)
 {
     struct disk *disk = wal->options.disk;
     char from[SEGMENT_PATH];
     char to[SEGMENT_PATH];
-    const char *at = from;
+
+    segment_path(wal, segment->sequence, from);
+    spare_path(wal, number, to);
+    if (disk->rename(disk, from, to) < 0)
+        return false;
+    segment->named = FILE_SPARE;
+    segment->number = number;
+    /* The old name must not come back after a crash over the next life's header. */
+    return disk->sync_dir(disk, wal->dir) >= 0;
+}
+
+static int delete_file(struct wal *wal, const struct wal_segment *segment)
+{
+    char path[SEGMENT_PATH];
+    int code;
+
+    if (segment->named == FILE_SPARE)
+        spare_path(wal, segment->number, path);
+    else
+        segment_path(wal, segment->sequence, path);
+    code = wal->options.disk->unlink(wal->options.disk, path);
+    return code == -ENOENT ? 0 : code;
+}
+
+/* A delivered segment becomes a spare one, or is deleted. False if neither could be done now. */
+static bool put_away(struct wal *wal, struct wal_segment *segment, bool keep, uint64_t number,
+                     struct err *err)
+{
     int code = 0;
 
     if (!segment->retired && segment_retire(wal, segment, err) != 0) {
@@ -223,18 +249,8 @@ static bool put_away(struct wal *wal, struct wal_segment *segment, bool keep, ui
         return false;
     }
     segment->retired = true;
-    segment_path(wal, segment->sequence, from);
-    spare_path(wal, number, to);
-    if (keep && disk->rename(disk, from, to) >= 0) {
-        at = to;
-        /* The old name must not come back after a crash over the next life's header. */
-        keep = disk->sync_dir(disk, wal->dir) >= 0;
-    } else {
-        keep = false;
-    }
-    if (!keep && (code = disk->unlink(disk, at)) == -ENOENT)
-        code = 0;
-    if (code < 0) {
+    keep = keep && become_spare(wal, segment, number);
+    if (!keep && (code = delete_file(wal, segment)) < 0) {
         err_system(err, -code, "remove segment %llu", (unsigned long long)segment->sequence);
         put_back(wal, segment);
         return false;
@@ -269,7 +285,8 @@ static enum job next_job(struct wal *wal, unsigned *failed, struct wal_segment *
             *ret_segment = wal->released[0];
             memmove(wal->released, wal->released + 1,
                     --wal->released_count * sizeof *wal->released);
-            *ret_keep = wal->spare_count < spares_kept(wal) &&
+            *ret_keep = ret_segment->named == FILE_SEGMENT && /* no sync is tried again */
+                        wal->spare_count < spares_kept(wal) &&
                         wal->bytes_on_disk <= wal->options.max_bytes &&
                         ret_segment->size == wal->options.segment_bytes;
             *ret_number = wal->next_spare++;

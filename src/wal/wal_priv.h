@@ -29,6 +29,9 @@ enum {
 /* A bit of a record's length field. */
 #define RECORD_FIRST 0x80000000u /* all before it was durable when it was written */
 
+/* What a segment's file is called by now. */
+enum file_name { FILE_SEGMENT, FILE_SPARE };
+
 /* One segment file and the stretch of positions that it holds. */
 struct wal_segment {
     uint64_t sequence; /* the file's name; grows by one a segment */
@@ -40,6 +43,8 @@ struct wal_segment {
     uint32_t salt;     /* seeds its records' checksums */
     bool retired;      /* the hooks have seen it; it only remains to put it away */
     bool cached;       /* it was written by this process and may be in memory as a whole */
+    enum file_name named;
+    uint64_t number; /* in its name, but for FILE_SEGMENT */
 };
 
 /* wal_format.c: the one codec of headers; see docs/disk-format.md. */

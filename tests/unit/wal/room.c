@@ -204,6 +204,36 @@ static void a_log_that_is_closed_meanwhile_finishes_the_round(void **state)
     harness_end(&harness);
 }
 
+/* Until so many of the calls that are to fail have failed. */
+static void await_failed(struct harness *harness, enum fault_op op, unsigned times)
+{
+    while (fault_disk_failed(harness->faults, op) < times)
+        wal_wait(harness->wal, UINT64_MAX, 1);
+}
+
+static void a_file_that_has_its_new_name_goes_by_it(void **state)
+{
+    struct harness harness;
+    (void)state;
+
+    begin(&harness, 1);
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    await_disk(&harness, SEGMENT, 1);
+    store(&harness, 4);
+    await_disk(&harness, 3 * SEGMENT, 1);
+    /* The full one becomes a spare one, which is not durable, and cannot be deleted. */
+    fault_disk_fail(harness.faults, FAULT_SYNC_DIR, HARNESS_DIR, 0, 1, EIO);
+    fault_disk_fail(harness.faults, FAULT_UNLINK, "spare-", 0, UINT32_MAX, EIO);
+    wal_release(harness.wal, 3 * WHOLE, NULL);
+    await_failed(&harness, FAULT_UNLINK, 1);
+    assert_int_equal(wal_stats(harness.wal).bytes_on_disk, 3 * SEGMENT);
+    assert_int_equal(bytes_there(&harness), 3 * SEGMENT);
+    fault_disk_fail(harness.faults, FAULT_UNLINK, NULL, 0, 0, 0);
+    await_disk(&harness, 2 * SEGMENT, 1);
+    assert_int_equal(bytes_there(&harness), 2 * SEGMENT);
+    harness_end(&harness);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -211,6 +241,7 @@ int main(void)
         cmocka_unit_test(a_disk_that_stands_still_is_not_called_full),
         cmocka_unit_test(a_disk_without_room_for_the_last_segment_is_called_so),
         cmocka_unit_test(a_log_that_is_closed_meanwhile_finishes_the_round),
+        cmocka_unit_test(a_file_that_has_its_new_name_goes_by_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
