@@ -185,26 +185,28 @@ static bool make_spare(struct wal *wal, uint64_t number, struct err *err)
         code = disk->rename(disk, unfinished, path);
     if (code < 0) {
         err_system(err, -code, "make a spare one");
-        disk->unlink(disk, unfinished);
+        file_discard(wal, FILE_UNFINISHED, number);
     }
     pthread_mutex_lock(&wal->lock);
     wal->making = MAKING_NOTHING;
-    if (code < 0)
-        wal->bytes_on_disk -= wal->options.segment_bytes;
-    else
+    if (code >= 0)
         wal->spare_numbers[wal->spare_count++] = number;
     pthread_mutex_unlock(&wal->lock);
     pthread_cond_signal(&wal->committer_wakes);
     return code >= 0;
 }
 
-/* It stays on the list, where it was. */
+/* It stays on the list, where it was; what became no segment need not hold up those that did. */
 static void put_back(struct wal *wal, const struct wal_segment *segment)
 {
+    size_t before;
+
     pthread_mutex_lock(&wal->lock);
+    before = segment->sequence == 0 ? wal->released_count : 0;
     segments_push(&wal->released, &wal->released_count, &wal->released_room, segment);
-    memmove(wal->released + 1, wal->released, (wal->released_count - 1) * sizeof *wal->released);
-    wal->released[0] = *segment;
+    memmove(wal->released + before + 1, wal->released + before,
+            (wal->released_count - 1 - before) * sizeof *wal->released);
+    wal->released[before] = *segment;
     pthread_mutex_unlock(&wal->lock);
 }
 
@@ -225,33 +227,17 @@ static bool become_spare(struct wal *wal, struct wal_segment *segment, uint64_t 
     return disk->sync_dir(disk, wal->dir) >= 0;
 }
 
-static int delete_file(struct wal *wal, const struct wal_segment *segment)
-{
-    char path[SEGMENT_PATH];
-    int code;
-
-    if (segment->named == FILE_SPARE)
-        spare_path(wal, segment->number, path);
-    else
-        segment_path(wal, segment->sequence, path);
-    code = wal->options.disk->unlink(wal->options.disk, path);
-    return code == -ENOENT ? 0 : code;
-}
-
 /* A delivered segment becomes a spare one, or is deleted. False if neither could be done now. */
 static bool put_away(struct wal *wal, struct wal_segment *segment, bool keep, uint64_t number,
                      struct err *err)
 {
-    int code = 0;
-
     if (!segment->retired && segment_retire(wal, segment, err) != 0) {
         put_back(wal, segment);
         return false;
     }
     segment->retired = true;
     keep = keep && become_spare(wal, segment, number);
-    if (!keep && (code = delete_file(wal, segment)) < 0) {
-        err_system(err, -code, "remove segment %llu", (unsigned long long)segment->sequence);
+    if (!keep && segment_delete(wal, segment, err) != 0) {
         put_back(wal, segment);
         return false;
     }

@@ -30,11 +30,11 @@ enum {
 #define RECORD_FIRST 0x80000000u /* all before it was durable when it was written */
 
 /* What a segment's file is called by now. */
-enum file_name { FILE_SEGMENT, FILE_SPARE };
+enum file_name { FILE_SEGMENT, FILE_SPARE, FILE_UNFINISHED };
 
 /* One segment file and the stretch of positions that it holds. */
 struct wal_segment {
-    uint64_t sequence; /* the file's name; grows by one a segment */
+    uint64_t sequence; /* the file's name; grows by one a segment; 0: it became none */
     uint64_t base;     /* position of its first record */
     uint64_t previous; /* where the segment before it ends: base, but for a jump */
     uint64_t end;      /* position behind its last durable record */
@@ -186,7 +186,7 @@ struct wal {
     /* Under the lock. */
     struct wal_segment *segments; /* in order of position; the last one is current if it is open */
     size_t segment_count, segment_room;
-    struct wal_segment *released; /* for the preparer, oldest first */
+    struct wal_segment *released; /* for the preparer, oldest first; also files that became none */
     size_t released_count, released_room;
     uint64_t spare_numbers[MAX_SPARES + 1];
     unsigned spare_count;
@@ -247,6 +247,10 @@ void segments_push(struct wal_segment **list, size_t *count, size_t *room,
 MUST_CHECK int segment_roll(struct wal *wal, uint64_t base, uint64_t records, struct err *err);
 /* Closes the current one. Committer only. */
 void segment_leave(struct wal *wal);
+/* Deletes its file; 0 as well if there is none any more. */
+MUST_CHECK int segment_delete(struct wal *wal, const struct wal_segment *segment, struct err *err);
+/* Deletes a file of a segment's size that did not become one, and gives its room back. */
+void file_discard(struct wal *wal, enum file_name named, uint64_t number);
 /* How many spare files are kept: one more than are made, so that in the long run released ones
  * suffice and none is made. */
 unsigned spares_kept(const struct wal *wal);

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/random.h>
@@ -66,12 +67,43 @@ void segment_leave(struct wal *wal)
     wal->fd = -1;
 }
 
+int segment_delete(struct wal *wal, const struct wal_segment *segment, struct err *err)
+{
+    char path[SEGMENT_PATH];
+    int code;
+
+    if (segment->named == FILE_SEGMENT)
+        segment_path(wal, segment->sequence, path);
+    else if (segment->named == FILE_SPARE)
+        spare_path(wal, segment->number, path);
+    else
+        unfinished_path(wal, segment->number, path);
+    code = wal->options.disk->unlink(wal->options.disk, path);
+    return code < 0 && code != -ENOENT ? err_system(err, -code, "remove %s", path) : 0;
+}
+
+/* If it cannot be deleted now its room is still taken, and the preparer tries it again. */
+void file_discard(struct wal *wal, enum file_name named, uint64_t number)
+{
+    struct wal_segment file = {
+        .named = named, .number = number, .size = wal->options.segment_bytes, .retired = true};
+    bool gone = segment_delete(wal, &file, NULL) == 0;
+
+    pthread_mutex_lock(&wal->lock);
+    if (gone)
+        wal->bytes_on_disk -= file.size;
+    else
+        segments_push(&wal->released, &wal->released_count, &wal->released_room, &file);
+    pthread_mutex_unlock(&wal->lock);
+    pthread_cond_signal(&wal->preparer_wakes);
+}
+
 /* Whether nothing but the last segment is on the disk. It can only be released when there is
  * another, so that other one is allowed whatever the bound says. */
 static bool is_alone(const struct wal *wal)
 {
-    return wal->segment_count == 0 ||
-           (wal->segment_count == 1 && wal->bytes_on_disk <= wal->segments[0].size);
+    return wal->segment_count <= 1 &&
+           wal->bytes_on_disk <= (wal->segment_count == 1 ? wal->segments[0].size : 0);
 }
 
 /* Whether there is a file for the next segment, or room for one. Under the lock. */
@@ -126,14 +158,6 @@ static int claim_file(struct wal *wal, uint64_t *ret_number, bool *ret_spare, st
     }
     pthread_mutex_unlock(&wal->lock);
     return code;
-}
-
-static void return_room(struct wal *wal, const char *path)
-{
-    wal->options.disk->unlink(wal->options.disk, path);
-    pthread_mutex_lock(&wal->lock);
-    wal->bytes_on_disk -= wal->options.segment_bytes;
-    pthread_mutex_unlock(&wal->lock);
 }
 
 /* The header made durable in the file at `path`, and the file under its final name. */
@@ -196,7 +220,7 @@ int segment_roll(struct wal *wal, uint64_t base, uint64_t records, struct err *e
     fd = disk->open(disk, path, spare ? O_RDWR : O_RDWR | O_CREAT); /* zeros in it may stay */
     if (fd < 0) {
         code = err_system(err, -fd, "open a new segment");
-        goto return_room;
+        goto discard_file;
     }
     if (!spare && (code = make_file(wal, fd)) < 0) {
         code = err_system(err, -code, "make a new segment");
@@ -217,7 +241,7 @@ int segment_roll(struct wal *wal, uint64_t base, uint64_t records, struct err *e
 
 close_file:
     disk->close(disk, fd);
-return_room:
-    return_room(wal, path);
+discard_file:
+    file_discard(wal, spare ? FILE_SPARE : FILE_UNFINISHED, number);
     return code;
 }

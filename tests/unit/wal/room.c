@@ -109,8 +109,7 @@ static void the_last_segment_is_to_be_had_while_it_is_being_made(void **state)
     assert_false(wal_refusing(harness.wal, NULL));
     assert_int_equal(bytes_there(&harness), BOUND);
     store(&harness, 2);
-    assert_int_equal(harness_put(&harness, "is over", NULL),
-                     0); /* behind three there is some room */
+    harness_store(&harness, "is over", 10); /* behind three there is some room */
     told = (struct told){0};
     ask_for_the_next(&harness, &told);
     harness_hear(&harness, &told);
@@ -234,6 +233,35 @@ static void a_file_that_has_its_new_name_goes_by_it(void **state)
     harness_end(&harness);
 }
 
+static void what_became_no_segment_and_cannot_be_deleted_counts(void **state)
+{
+    struct harness harness;
+    (void)state;
+
+    for (unsigned spares = 0; spares < 2; spares++) { /* who makes them: committer, preparer */
+        uint64_t there;
+
+        begin(&harness, spares);
+        harness.options.heal_every_ms = 1;
+        assert_int_equal(harness_open(&harness, NULL), 0);
+        await_disk(&harness, spares * SEGMENT, spares);
+        fault_disk_fail(harness.faults, FAULT_UNLINK, ".new", 0, UINT32_MAX, EIO);
+        fault_disk_fail(harness.faults, FAULT_WRITE, ".new", 0, UINT32_MAX, EIO);
+        assert_int_equal(harness_put(&harness, "first", NULL), spares == 0 ? ERR_IO : 0);
+        await_failed(&harness, FAULT_UNLINK, 5);
+        there = bytes_there(&harness);
+        assert_in_range(there, 2 * SEGMENT, BOUND);
+        assert_true(wal_stats(harness.wal).bytes_on_disk >= there);
+        fault_disk_fail(harness.faults, FAULT_WRITE, NULL, 0, 0, 0);
+        fault_disk_fail(harness.faults, FAULT_UNLINK, NULL, 0, 0, 0);
+        harness_await_refusing(&harness, false);
+        store(&harness, 1);
+        await_disk(&harness, (1 + spares) * SEGMENT, spares);
+        assert_int_equal(bytes_there(&harness), (1 + spares) * SEGMENT);
+        harness_end(&harness);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,6 +270,7 @@ int main(void)
         cmocka_unit_test(a_disk_without_room_for_the_last_segment_is_called_so),
         cmocka_unit_test(a_log_that_is_closed_meanwhile_finishes_the_round),
         cmocka_unit_test(a_file_that_has_its_new_name_goes_by_it),
+        cmocka_unit_test(what_became_no_segment_and_cannot_be_deleted_counts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
