@@ -34,7 +34,7 @@ enum file_name { FILE_SEGMENT, FILE_SPARE, FILE_UNFINISHED };
 
 /* One segment file and the stretch of positions that it holds. */
 struct wal_segment {
-    uint64_t sequence; /* the file's name; grows by one a segment; 0: it became none */
+    uint64_t sequence; /* the file's name; grows by one a segment; 0: it has none */
     uint64_t base;     /* position of its first record */
     uint64_t previous; /* where the segment before it ends: base, but for a jump */
     uint64_t end;      /* position behind its last durable record */
@@ -44,7 +44,7 @@ struct wal_segment {
     bool retired;      /* the hooks have seen it; it only remains to put it away */
     bool cached;       /* it was written by this process and may be in memory as a whole */
     enum file_name named;
-    uint64_t number; /* in its name, but for FILE_SEGMENT */
+    uint64_t number; /* in another name than FILE_SEGMENT */
 };
 
 /* wal_format.c: the one codec of headers; see docs/disk-format.md. */
@@ -249,8 +249,9 @@ MUST_CHECK int segment_roll(struct wal *wal, uint64_t base, uint64_t records, st
 void segment_leave(struct wal *wal);
 /* Deletes its file; 0 as well if there is none any more. */
 MUST_CHECK int segment_delete(struct wal *wal, const struct wal_segment *segment, struct err *err);
-/* Deletes a file of a segment's size that did not become one, and gives its room back. */
-void file_discard(struct wal *wal, enum file_name named, uint64_t number);
+/* Deletes a file of a segment's size that did not become one, and gives its room back; false if
+ * that is left to the preparer. */
+bool file_discard(struct wal *wal, enum file_name named, uint64_t number);
 /* How many spare files are kept: one more than are made, so that in the long run released ones
  * suffice and none is made. */
 unsigned spares_kept(const struct wal *wal);

@@ -83,10 +83,13 @@ int segment_delete(struct wal *wal, const struct wal_segment *segment, struct er
 }
 
 /* If it cannot be deleted now its room is still taken, and the preparer tries it again. */
-void file_discard(struct wal *wal, enum file_name named, uint64_t number)
+bool file_discard(struct wal *wal, enum file_name named, uint64_t number)
 {
-    struct wal_segment file = {
-        .named = named, .number = number, .size = wal->options.segment_bytes, .retired = true};
+    struct wal_segment file = {.sequence = named == FILE_SEGMENT ? number : 0,
+                               .named = named,
+                               .number = number,
+                               .size = wal->options.segment_bytes,
+                               .retired = true};
     bool gone = segment_delete(wal, &file, NULL) == 0;
 
     pthread_mutex_lock(&wal->lock);
@@ -96,6 +99,7 @@ void file_discard(struct wal *wal, enum file_name named, uint64_t number)
         segments_push(&wal->released, &wal->released_count, &wal->released_room, &file);
     pthread_mutex_unlock(&wal->lock);
     pthread_cond_signal(&wal->preparer_wakes);
+    return gone;
 }
 
 /* Whether nothing but the last segment is on the disk. It can only be released when there is
@@ -160,9 +164,10 @@ static int claim_file(struct wal *wal, uint64_t *ret_number, bool *ret_spare, st
     return code;
 }
 
-/* The header made durable in the file at `path`, and the file under its final name. */
+/* The header made durable in the file at `path`, and the file under its final name. *named tells
+ * which it has, also on failure. */
 static int enter_service(struct wal *wal, int fd, const char *path,
-                         const struct wal_segment *segment, struct err *err)
+                         const struct wal_segment *segment, enum file_name *named, struct err *err)
 {
     struct disk *disk = wal->options.disk;
     char header[SEGMENT_HEADER];
@@ -177,11 +182,19 @@ static int enter_service(struct wal *wal, int fd, const char *path,
     segment_path(wal, segment->sequence, final_path);
     if ((code = disk->rename(disk, path, final_path)) < 0)
         return err_system(err, -code, "name segment %llu", (unsigned long long)segment->sequence);
-    if ((code = disk->sync_dir(disk, wal->dir)) < 0) {
-        disk->unlink(disk, final_path);
+    *named = FILE_SEGMENT;
+    if ((code = disk->sync_dir(disk, wal->dir)) < 0)
         return err_system(err, -code, "sync the queue's folder");
-    }
     return 0;
+}
+
+/* A name that cannot be deleted is not given to another file. */
+static void discard(struct wal *wal, enum file_name named, uint64_t number)
+{
+    if (named != FILE_SEGMENT)
+        file_discard(wal, named, number);
+    else if (!file_discard(wal, named, wal->next_sequence))
+        wal->next_sequence++;
 }
 
 /* Under a load that fills segments faster than zeros are written, the next one goes without: to
@@ -205,6 +218,7 @@ int segment_roll(struct wal *wal, uint64_t base, uint64_t records, struct err *e
                                   .size = wal->options.segment_bytes,
                                   .cached = true};
     char path[SEGMENT_PATH];
+    enum file_name named;
     uint64_t number = 0;
     bool spare = false;
     int code, fd;
@@ -213,6 +227,7 @@ int segment_roll(struct wal *wal, uint64_t base, uint64_t records, struct err *e
         return err_set(err, ERR_IO, "no random numbers to be had");
     if ((code = claim_file(wal, &number, &spare, err)) != 0)
         return code;
+    named = spare ? FILE_SPARE : FILE_UNFINISHED;
     if (spare)
         spare_path(wal, number, path);
     else
@@ -226,7 +241,7 @@ int segment_roll(struct wal *wal, uint64_t base, uint64_t records, struct err *e
         code = err_system(err, -code, "make a new segment");
         goto close_file;
     }
-    if ((code = enter_service(wal, fd, path, &segment, err)) != 0)
+    if ((code = enter_service(wal, fd, path, &segment, &named, err)) != 0)
         goto close_file;
 
     segment_leave(wal);
@@ -242,6 +257,6 @@ int segment_roll(struct wal *wal, uint64_t base, uint64_t records, struct err *e
 close_file:
     disk->close(disk, fd);
 discard_file:
-    file_discard(wal, spare ? FILE_SPARE : FILE_UNFINISHED, number);
+    discard(wal, named, number);
     return code;
 }

@@ -262,6 +262,38 @@ static void what_became_no_segment_and_cannot_be_deleted_counts(void **state)
     }
 }
 
+static void a_segment_that_was_named_and_not_begun_counts_until_it_is_deleted(void **state)
+{
+    struct harness harness;
+    struct told told = {0};
+    uint64_t there;
+    (void)state;
+
+    begin(&harness, 0);
+    harness.options.heal_every_ms = 1;
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    store(&harness, 3);
+    fault_disk_fail(harness.faults, FAULT_SYNC_DIR, HARNESS_DIR, 0, UINT32_MAX, EIO);
+    fault_disk_fail(harness.faults, FAULT_UNLINK, ".seg", 0, UINT32_MAX, EIO);
+    ask_for_the_next(&harness, &told);
+    harness_hear(&harness, &told);
+    assert_int_equal(told.status, ERR_IO);
+    await_failed(&harness, FAULT_UNLINK, 4);
+    there = bytes_there(&harness);
+    assert_in_range(there, 2 * SEGMENT, BOUND);
+    assert_true(wal_stats(harness.wal).bytes_on_disk >= there);
+    fault_disk_fail(harness.faults, FAULT_SYNC_DIR, NULL, 0, 0, 0);
+    fault_disk_fail(harness.faults, FAULT_UNLINK, NULL, 0, 0, 0);
+    harness_await_refusing(&harness, false);
+    store(&harness, 1);
+    await_disk(&harness, 2 * SEGMENT, 0);
+    assert_int_equal(bytes_there(&harness), 2 * SEGMENT);
+    harness_restart(&harness, true);
+    assert_int_equal(harness.recovered.count, 4);
+    assert_int_equal(harness.recovery.damaged_stretches, 0);
+    harness_end(&harness);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,6 +303,7 @@ int main(void)
         cmocka_unit_test(a_log_that_is_closed_meanwhile_finishes_the_round),
         cmocka_unit_test(a_file_that_has_its_new_name_goes_by_it),
         cmocka_unit_test(what_became_no_segment_and_cannot_be_deleted_counts),
+        cmocka_unit_test(a_segment_that_was_named_and_not_begun_counts_until_it_is_deleted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
