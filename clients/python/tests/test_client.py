@@ -106,8 +106,18 @@ def test_large_bodies_are_compressed_and_small_ones_are_not(scripted, clients):
         status(500),
         status(502),
         status(503),
+        status(403),
+        status(404),
+        status(405),
+        status(407),
         status(408),
+        status(415),
+        status(425),
         status(429),
+        status(400, "this port speaks TLS: ask it by https://"),
+        lambda _: (400, b"<html>Bad Request</html>"),
+        lambda _: (422, b"<html>"),
+        lambda _: (403, b'{"detail": {"its": "own"}}'),
         status(200),
         status(302, Location="http://127.0.0.1:1/"),
         hang_up,
@@ -148,10 +158,10 @@ def test_a_short_retry_after_is_waited_for(scripted, clients):
     assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("number", [403, 404, 422])
-def test_what_will_not_pass_is_given_up_with_one_line_and_told(scripted, clients, caplog, number):
+@pytest.mark.parametrize("number", [413, 422])
+def test_what_will_not_pass_is_given_up_with_a_line_and_told(scripted, clients, caplog, number):
     told = []
-    server = scripted(status(number, "because"))
+    server = scripted(default=status(number, "because"))
     client = clients(server.url, batch_age=3600, on_drop=lambda *what: told.append(what))
     with caplog.at_level(logging.WARNING, "labs_analytics"):
         give(3, client, pennkey="jdoe")
@@ -159,11 +169,61 @@ def test_what_will_not_pass_is_given_up_with_one_line_and_told(scripted, clients
     assert [transaction.data for transaction, _ in told] == [(("n", n),) for n in range(3)]
     assert {transaction.pennkey for transaction, _ in told} == {"jdoe"}
     assert {reason for _, reason in told} == {f"{number} because"}
-    assert len(caplog.records) == 1
+    assert len(caplog.records) == 3
     assert client.stats().refused == 3
+    server._default = accept
     give(1, client)
     assert client.flush()
     assert client.stats().accepted == 1
+
+
+def test_settings_that_are_wrong_for_all_refuse_nothing_and_are_told_once(
+    scripted, clients, caplog
+):
+    server = scripted(default=status(403, "urn:x is not allowed"))
+    client = clients(server.url, retry_max=0.02, queue_count=10)
+    with caplog.at_level(logging.WARNING, "labs_analytics"):
+        give(10, client)
+        wait_until(lambda: client.stats().failures >= 5)
+        assert not client.record("n", "more")
+        stats = client.stats()
+        assert (stats.refused, stats.queued, stats.dropped_full) == (0, 10, 1)
+        assert stats.last_error == "403 urn:x is not allowed"
+        assert ["urn:x" in record.message for record in caplog.records].count(True) == 1
+    server._default = accept
+    assert client.flush()
+    assert client.stats().accepted == 10
+
+
+def understood(request, read):
+    """What the engine makes of the question whether it can read us, else read(request)."""
+    return accept(request) if request.transactions == [{}] else read(request)
+
+
+def test_a_400_of_everything_refuses_nothing_and_is_not_asked_for_each(scripted, clients):
+    server = scripted(default=status(400, "is no JSON"))
+    client = clients(server.url, batch_age=3600, retry_max=0.02)
+    give(64, client)
+    assert not client.flush(0.01)
+    wait_until(lambda: client.stats().failures >= 5)
+    questions = [len(request.body) for request in server.requests].count(len(b"[{}]"))
+    assert len(server.requests) - questions == 7  # 64, 32, ... 1, and then only questions
+    assert (client.stats().refused, client.stats().queued) == (0, 64)
+    server._default = accept
+    assert client.flush()
+    assert client.stats().accepted == 64
+
+
+def test_a_400_of_one_that_is_alone_is_its_own_where_the_engine_understands_others(
+    scripted, clients
+):
+    told = []
+    server = scripted(default=lambda request: understood(request, status(400)))
+    client = clients(server.url, batch_age=3600, on_drop=lambda *what: told.append(what))
+    give(1, client)
+    assert client.flush()
+    assert [reason for _, reason in told] == ["400 no"]
+    assert (client.stats().refused, client.stats().failures) == (1, 1)
 
 
 def test_single_transactions_that_the_engine_rejects_are_told_with_their_field(scripted, clients):
@@ -329,7 +389,7 @@ def test_what_is_no_transaction_is_counted_and_raises_nothing(scripted, clients,
 
 
 def test_a_callback_that_fails_harms_nothing(scripted, clients):
-    server = scripted(status(403))
+    server = scripted(status(422))
     client = clients(server.url, on_drop=lambda *_: 1 / 0)
     give(1, client)
     assert client.flush()
@@ -475,7 +535,7 @@ def test_proxies_of_the_environment_are_not_used(scripted, clients, monkeypatch)
     assert client.stats().accepted == 1
 
 
-@pytest.mark.parametrize("answer", [status(403), status(503)])
+@pytest.mark.parametrize("answer", [status(422), status(503)])
 def test_logging_that_raises_harms_nothing(scripted, clients, answer):
     def broken(_):
         raise RuntimeError("a filter of the application")

@@ -5,6 +5,7 @@ from collections import Counter
 
 from support import ports
 from support.proxy import TO_CLIENT, Proxy
+from support.wait import wait_until
 
 
 def stored(engine):
@@ -113,3 +114,35 @@ def test_an_answer_that_is_lost_does_not_store_twice(engine, clients):
         assert stored(engine) == Counter({("n", str(n)): 1 for n in range(50)})
     finally:
         proxy.close()
+
+
+def test_what_no_engine_can_read_is_given_up_although_it_is_alone(engine, clients, tmp_path):
+    client = clients(engine.url, token=engine.token(), spool_dir=tmp_path / "spool")
+    client.record("n", 1)
+    assert client.flush(30)
+    client._worker._spool.put([b"no JSON"])
+    client._worker._spool_has_more = True
+    client.record("n", 2)
+    wait_until(lambda: client.stats().refused == 1)
+    assert client.flush(30)
+    assert stored(engine) == Counter({("n", "1"): 1, ("n", "2"): 1})
+
+
+def test_a_client_whose_urn_is_not_allowed_loses_nothing(engines, clients, tmp_path):
+    port = ports.take()
+    allowing = engines(listen=f"127.0.0.1:{port}")
+    token = allowing.token()
+    allowing.options["ALLOWED_URNS"] = "urn:pennlabs:other"
+    allowing.stop()
+    allowing.start()
+    client = clients(allowing.url, token=token, spool_dir=tmp_path / "spool", batch_count=10)
+    for number in range(50):
+        client.record("n", number)
+    wait_until(lambda: client.stats().failures >= 2)
+    assert client.stats().last_error.startswith("403 ")
+    allowing.options.pop("ALLOWED_URNS")
+    allowing.stop()
+    allowing.start()
+    wait_until(lambda: client.stats().accepted == 50)
+    assert client.stats().refused == 0
+    assert len(stored(allowing)) == 50

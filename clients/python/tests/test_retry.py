@@ -9,15 +9,24 @@ from labs_analytics.retry import LONGEST_WAIT_S, Backoff, Verdict, judge, retry_
     ("statuses", "verdict"),
     [
         ([202], Verdict.READ),
-        ([400, 413], Verdict.SPLIT),
+        ([400, 413, 422], Verdict.SPLIT),
         ([401], Verdict.RENEW),
         ([408, 425, 429, 500, 502, 503, 504], Verdict.RETRY),
         ([200, 204, 301, 302, 307, 599], Verdict.RETRY),
-        ([402, 403, 404, 405, 410, 415, 422, 431], Verdict.REFUSE),
+        ([402, 403, 404, 405, 407, 410, 415, 431], Verdict.RETRY),
     ],
 )
 def test_every_status_has_a_verdict(statuses, verdict):
-    assert {judge(status) for status in statuses} == {verdict}
+    assert {judge(status, "why") for status in statuses} == {verdict}
+
+
+def test_of_what_is_not_the_engines_only_a_size_divides_a_batch():
+    assert judge(413, None) is Verdict.SPLIT
+    assert {judge(status, None) for status in (400, 403, 404, 422)} == {Verdict.RETRY}
+
+
+def test_a_port_that_wants_tls_blames_no_transaction():
+    assert judge(400, "this port speaks TLS: ask it by https://") is Verdict.RETRY
 
 
 @pytest.mark.parametrize(

@@ -75,3 +75,28 @@ def test_a_certificate_of_an_unknown_authority_is_not_trusted(engines, clients, 
     assert "certificate" in client.stats().last_error
     assert client.stats().queued == 1
     assert engine.counts()["accepted"] == 0
+
+
+def test_an_engine_that_was_given_a_certificate_meanwhile_costs_nothing(
+    engines, clients, files, tmp_path
+):
+    port = ports.take()
+    secure = engines(listen=f"https://127.0.0.1:{port}", **files.options)
+    client = clients(
+        f"http://127.0.0.1:{port}",
+        token=secure.token(),
+        spool_dir=tmp_path / "spool",
+        batch_count=10,
+    )
+    for number in range(50):
+        assert client.record("n", number)
+    wait_until(lambda: client.stats().failures >= 3)
+    assert "speaks TLS" in client.stats().last_error
+    assert client.stats().refused == 0
+    secure.stop()
+    plain = engines(start=False, listen=f"127.0.0.1:{port}")
+    plain.data_dir = secure.data_dir
+    plain.start()
+    wait_until(lambda: client.stats().accepted == 50)
+    plain.wait_until_stored()
+    assert len(plain.query("SELECT value FROM event")) == 50

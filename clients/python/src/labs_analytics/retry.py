@@ -20,22 +20,27 @@ class Verdict(Enum):
     SPLIT = "the batch is too much, or one in it spoils it: send its halves"
     RENEW = "the token is not good: send again with another one"
     RETRY = "send it again later"
-    REFUSE = "sending it again would change nothing"
 
 
-def judge(status: int) -> Verdict:
-    """The verdict on a batch by the HTTP status. What is no 4xx and not the answer that was
-    asked for (a redirection, a page of somebody else's) refuses nothing: it is tried again."""
+# Of an engine that was given a certificate: nobody's transaction is to blame.
+_WANTS_TLS = "speaks TLS"
+
+
+def judge(status: int, detail: Optional[str]) -> Verdict:
+    """The verdict on a batch by the HTTP status and the engine's own words for it; None: the
+    answer is not known to be the engine's.
+
+    Only what is about the body may blame a transaction, and but for the size of it only the engine
+    can tell. All else (a URN that is not allowed, a page of a proxy's, a redirection) is somebody's
+    settings, which will be mended: it refuses nothing."""
     if status == 202:
         return Verdict.READ
-    if status in (400, 413):
-        return Verdict.SPLIT
     if status == 401:
         return Verdict.RENEW
-    if status in (408, 425, 429):
-        return Verdict.RETRY
-    if 400 <= status < 500:
-        return Verdict.REFUSE
+    if status == 413:
+        return Verdict.SPLIT
+    if status in (400, 422) and detail is not None and _WANTS_TLS not in detail:
+        return Verdict.SPLIT
     return Verdict.RETRY
 
 

@@ -3,6 +3,11 @@
 Settled is what the engine has acknowledged and what it has refused for good. What it says about
 the batch as a whole is judged in `retry`; a batch that is too much for it goes in halves. When a
 try fails, what is not settled is handed back, to be sent again as it is: ids make that safe.
+
+A 400 of a transaction that is sent alone may mean that one, or all that is ever sent: a server on
+the way that does not understand us, say. It counts for the transaction only where the same server
+has just understood something else; until then it is "not now", and the next try begins with a
+question that the engine answers by 202 whenever it can read us at all.
 """
 
 from __future__ import annotations
@@ -19,6 +24,8 @@ from labs_analytics.tally import Tally
 from labs_analytics.transport import Answer, Connection
 
 PATH = "/v1/transactions"
+# No transaction: the engine rejects it, and nothing is stored.
+QUESTION = b"[{}]"
 
 
 class Again(NamedTuple):
@@ -40,6 +47,8 @@ class Sender:
         self._options = options
         self._tally = tally
         self._connection = Connection(options.address, options.timeout, options.ssl_context)
+        self._in_doubt = False  # whether the engine can read what is sent
+        self._understood = False  # something of the present try
 
     def close(self) -> None:
         self._connection.close()
@@ -51,31 +60,49 @@ class Sender:
     def send(self, lines: List[bytes]) -> Optional[Again]:
         """None: all are settled."""
         parts = [lines]
-        while parts:
-            part = parts[-1]
-            try:
-                answer = self._post(body_of(part))
-                verdict = judge(answer.status)
-                if verdict is Verdict.READ:
-                    self._read(part, answer)
-                elif verdict is Verdict.SPLIT and len(part) > 1:
-                    middle = len(part) // 2
-                    parts[-1:] = [part[middle:], part[:middle]]
-                    continue
-                elif verdict in (Verdict.SPLIT, Verdict.REFUSE):
-                    words = _words_of(answer)
-                    self._tally.refuse([(line, words) for line in part])
-                else:
-                    raise _Failed(_words_of(answer), retry_after(answer.retry_after, time.time()))
-            except _Failed as fault:
-                rest = [line for one in reversed(parts) for line in one]
-                return Again(rest, fault.reason, fault.after)
-            parts.pop()
+        self._understood = False
+        try:
+            if self._in_doubt:
+                self._ask()
+            while parts:
+                halves = self._send_part(parts[-1])
+                parts[-1:] = reversed(halves)
+        except _Failed as fault:
+            rest = [line for one in reversed(parts) for line in one]
+            return Again(rest, fault.reason, fault.after)
+        self._in_doubt = False
         return None
+
+    def _send_part(self, part: List[bytes]) -> List[List[bytes]]:
+        """What is to be sent in its place: nothing, or its halves."""
+        answer = self._post(body_of(part))
+        verdict = _verdict_on(answer)
+        if verdict is Verdict.READ:
+            self._read(part, answer)
+        elif verdict is not Verdict.SPLIT:
+            raise _failure(answer)
+        elif len(part) > 1:
+            middle = len(part) // 2
+            return [part[:middle], part[middle:]]
+        else:
+            self._refuse_alone(part[0], answer)
+        return []
+
+    def _refuse_alone(self, line: bytes, answer: Answer) -> None:
+        if answer.status == 400 and not self._understood:
+            self._in_doubt = True
+            raise _failure(answer)
+        self._tally.refuse([(line, _words_of(answer))])
+
+    def _ask(self) -> None:
+        answer = self._post(QUESTION)
+        if _verdict_on(answer) is not Verdict.READ:
+            raise _failure(answer)
+        self._understood = True
 
     def _post(self, body: bytes) -> Answer:
         answer = self._post_once(body)
-        if judge(answer.status) is Verdict.RENEW:
+        if _verdict_on(answer) is Verdict.RENEW:
             invalidate = getattr(self._options.provider, "invalidate", None)
             if invalidate is not None:
                 invalidate()
@@ -106,6 +133,7 @@ class Sender:
             raise _Failed("an answer of 202 that is not the engine's") from None
         if len(refusals) != len(part):
             raise _Failed(f"{len(refusals)} results for {len(part)} transactions")
+        self._understood = True
         self._tally.accepted += refusals.count(None)
         refused = [(line, why) for line, why in zip(part, refusals) if why is not None]
         if refused:
@@ -123,13 +151,24 @@ def _refusal(result: Any) -> Optional[str]:
     return f"{field}: {message}" if field else message
 
 
-def _words_of(answer: Answer) -> str:
-    """For the log: the status, and the engine's own words for it."""
-    words = answer.reason
+def _verdict_on(answer: Answer) -> Verdict:
+    return judge(answer.status, _detail_of(answer))
+
+
+def _failure(answer: Answer) -> _Failed:
+    return _Failed(_words_of(answer), retry_after(answer.retry_after, time.time()))
+
+
+def _detail_of(answer: Answer) -> Optional[str]:
+    """The engine's own words; None: it is not the engine's answer."""
     try:
         detail = json.loads(answer.body)["detail"]
-        if isinstance(detail, str):
-            words = detail
-    except (ValueError, KeyError, TypeError):
-        pass
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return str(detail) if isinstance(detail, (str, list)) else None
+
+
+def _words_of(answer: Answer) -> str:
+    """For the log: the status, and the engine's own words for it."""
+    words = _detail_of(answer) or answer.reason
     return f"{answer.status} {words[:200]}"

@@ -64,7 +64,8 @@ class Stats(NamedTuple):
     accepted: int = 0
     """Acknowledged by the engine: durable there."""
     refused: int = 0
-    """Refused by the engine for what they are, or impossible to encode."""
+    """Rejected by the engine one by one, for what they are or for their product; or impossible
+    to encode."""
     spooled: int = 0
     """Put on disk because the engine could not be reached."""
     unspooled: int = 0
