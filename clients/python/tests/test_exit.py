@@ -59,9 +59,22 @@ def test_a_program_sends_what_it_has_queued_and_ends_quietly(scripted, end):
     transactions = [one for request in server.requests for one in request.transactions]
     values = [one["data"][0]["value"] for one in transactions if one["data"][0]["key"] == "n"]
     assert [value for value in values if value < 10] == list(range(10))
-    assert len(values) == (20 if end == "has a thread that records" else len(values))
+    later = {"has a thread that records": 10, "records at its end": 1}.get(end, 0)
+    assert [value for value in values if value >= 10] == list(range(10, 10 + later))
     if end == "forks":
         assert [one["data"][0]["key"] for one in transactions].count("child") == 1
+
+
+@pytest.mark.parametrize("before", [[], [0]])
+def test_a_handler_of_before_the_first_event_records_at_the_end(scripted, before):
+    server = scripted()
+    code = f"""
+        atexit.register(lambda: client.record("n", 1))
+        for number in {before}: client.record("n", number)
+    """
+    done = run(code, server.url, batch_age=3600)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert server.accepted == [*before, 1]
 
 
 def test_a_child_that_is_forked_while_an_answer_is_read_waits_for_nothing(scripted):

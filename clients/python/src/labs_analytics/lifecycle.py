@@ -17,7 +17,7 @@ from typing import Any, Set
 from labs_analytics.worker import Worker
 
 _workers: Set[Worker] = set()
-_hooked_in = 0  # the process that has the hooks
+_hooked_in = 0  # the process that has the hooks of those below
 
 
 def enroll(worker: Worker) -> None:
@@ -45,10 +45,7 @@ def _hook() -> None:
     global _hooked_in
     if _hooked_in == os.getpid():
         return
-    first = _hooked_in == 0
     _hooked_in = os.getpid()
-    if first:  # a child inherits this one
-        atexit.register(end_all)
     multiprocessing = sys.modules.get("multiprocessing.util")
     if multiprocessing is not None:
         multiprocessing.Finalize(None, end_all, exitpriority=100)
@@ -63,5 +60,8 @@ def _after_fork() -> None:
     _workers.clear()
 
 
+# Now, and not at the first event: handlers run in the reverse of the order in which they were
+# registered, and those of the program, which may record something, shall come before this one.
+atexit.register(end_all)  # a child inherits it
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
