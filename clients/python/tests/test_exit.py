@@ -149,6 +149,39 @@ def test_the_thread_imports_nothing(scripted, tmp_path):
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
+INTERRUPTED = """
+    import signal
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
+    other = AnalyticsClient({url!r} + "/other", key="la_test", **{more!r})
+    for number in range(10):
+        client.record("n", number, product=10)
+        other.record("n", number, product=10)
+    while not (client.stats().requests and other.stats().requests): pass
+    join = threading.Thread.join
+    def interrupted(thread, timeout=None):
+        if thread.name == "labs-analytics" and not done:
+            done.append(1)
+            # While it waits: Python 3.11 then takes the thread for one that has ended.
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        return join(thread, timeout)
+    done = []
+    threading.Thread.join = interrupted
+"""
+
+
+def test_a_signal_while_the_end_waits_costs_nothing_that_the_spool_can_take(scripted, tmp_path):
+    release = threading.Event()
+    server = scripted(default=lambda request: (release.wait(60), accept(request))[1])
+    options = {"spool_dir": str(tmp_path / "spool"), "exit_timeout": 30, "batch_age": 0}
+    code = INTERRUPTED.format(url=server.url, more=options)
+    try:
+        run(code, server.url, **options)
+    finally:
+        release.set()
+    spooled = [path.read_bytes().count(b"\n") for path in tmp_path.glob("spool/*/*.batch")]
+    assert sum(spooled) == 20
+
+
 def test_what_is_left_at_the_end_goes_to_the_spool(scripted, clients, tmp_path):
     server = scripted(default=status(503, Retry_After=3600))
     spool = str(tmp_path / "spool")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from typing import Any, Set
+from typing import Any, List, Set
 
 from labs_analytics.worker import Worker
 
@@ -35,10 +35,25 @@ def end_all(*_: Any, **__: Any) -> None:
     """Closes all workers of this process at once, not one after the other."""
     mine = [worker for worker in list(_workers) if worker.pid == os.getpid()]
     _workers.clear()
-    for worker in mine:
-        worker.end(worker.exit_timeout)
-    for worker in mine:
-        worker.join()
+    try:
+        for worker in mine:
+            worker.end(worker.exit_timeout)
+    finally:
+        _join_all(mine)
+
+
+def _join_all(workers: List[Worker]) -> None:
+    """A second signal, whose handler raises here, ends the waiting: what is left of each goes to
+    its spool at once."""
+    for number, worker in enumerate(workers):
+        try:
+            worker.join()
+        except BaseException:
+            others = workers[number + 1 :]
+            for other in others:
+                other.end(0)
+            _join_all(others)
+            raise
 
 
 def _hook() -> None:

@@ -123,16 +123,18 @@ class Worker:
         self.queue.close()
 
     def join(self) -> bool:
-        """After end(): waits until that time. What is left then goes to the spool, or is given
-        up and counted. True: nothing was given up."""
+        """After end(): waits until that time, or for less if what a signal handler raises ends
+        the waiting. What is left then goes to the spool, or is given up and counted. True:
+        nothing was given up."""
         thread, end_at = self._thread, self._end_at
         if thread is threading.current_thread():
             return False
-        if thread is not None and end_at is not None:
-            # It sees the end by itself, unless it waits for the network just then.
-            thread.join(max(0.0, end_at - monotonic()) + 0.1)
-        if thread is None or thread.is_alive():
-            self._leave()
+        try:
+            if thread is not None and end_at is not None:
+                # It sees the end by itself, unless it waits for the network just then.
+                thread.join(max(0.0, end_at - monotonic()) + 0.1)
+        finally:
+            self._leave()  # unless the thread has
         return self.tally.dropped_overdue == 0
 
     def flush(self, timeout: float) -> bool:
