@@ -1,5 +1,6 @@
 """The client against a server that answers what the test says."""
 
+import asyncio
 import logging
 import threading
 
@@ -317,6 +318,59 @@ def test_trouble_with_tokens_loses_nothing(scripted, clients):
     give(2, client)
     assert client.flush()
     assert (client.stats().accepted, client.stats().failures) == (2, 5)
+
+
+class Odd:
+    """A callback that raises once what no `except Exception` catches."""
+
+    def __init__(self, fault):
+        self.fault = fault
+        self.calls = 0
+
+    def __call__(self, *_):
+        self.calls += 1
+        if self.calls == 1:
+            raise self.fault
+        return "token"
+
+
+@pytest.mark.parametrize("fault", [asyncio.CancelledError(), SystemExit(1), GeneratorExit()])
+def test_whatever_a_token_provider_raises_the_thread_goes_on(scripted, clients, fault):
+    server = scripted()
+    client = clients(server.url, token_provider=Odd(fault))
+    give(2, client)
+    assert client.flush()
+    assert (client.stats().accepted, client.stats().failures) == (2, 1)
+    assert client.stats().last_error == f"no token: {str(fault) or type(fault).__name__}"
+
+
+@pytest.mark.parametrize("fault", [asyncio.CancelledError(), SystemExit(1), GeneratorExit()])
+def test_whatever_on_drop_raises_the_thread_goes_on_and_all_are_told(scripted, clients, fault):
+    on_drop = Odd(fault)
+    server = scripted(*[status(422)] * 5)
+    client = clients(server.url, on_drop=on_drop, batch_age=3600)
+    client.record("nan", float("nan"))
+    give(3, client)
+    assert client.flush()
+    assert (on_drop.calls, client.stats().refused) == (4, 4)
+    give(1, client)
+    assert client.flush()
+    assert client.stats().accepted == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_has_ended_all_the_same_is_started_by_the_next_event(
+    scripted, clients, monkeypatch
+):
+    client = clients(scripted().url)
+    with monkeypatch.context() as patch:
+        patch.setattr(client._own_worker().tally, "defect", Odd(SystemExit()))
+        patch.setattr(client._worker, "_turn", Odd(SystemExit()))
+        give(1, client)
+        client._worker._thread.join()
+    give(1, client)
+    assert client.flush()
+    assert client.stats().accepted == 2
 
 
 def test_a_token_that_is_no_header_is_not_quoted(scripted, clients):

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import time
 from http.client import HTTPException
-from typing import Any, List, NamedTuple, Optional
+from typing import Any, Callable, List, NamedTuple, Optional
 
 from labs_analytics.encode import body_of
 from labs_analytics.options import Options
@@ -105,15 +105,12 @@ class Sender:
         if _verdict_on(answer) is Verdict.RENEW:
             invalidate = getattr(self._options.provider, "invalidate", None)
             if invalidate is not None:
-                invalidate()
+                _provided(invalidate)
                 answer = self._post_once(body)
         return answer
 
     def _post_once(self, body: bytes) -> Answer:
-        try:
-            token = self._options.provider()
-        except Exception as fault:
-            raise _Failed(f"no token: {fault}") from None
+        token = _provided(self._options.provider)
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._tally.requests += 1
         try:
@@ -149,6 +146,15 @@ def _refusal(result: Any) -> Optional[str]:
     field = ".".join(str(step) for step in error.get("loc", [])[2:])
     message = str(error.get("msg", "refused"))
     return f"{field}: {message}" if field else message
+
+
+def _provided(call: Callable[[], Any]) -> Any:
+    """What the application's provider gives. It may raise what no `except Exception` catches, as
+    asyncio does where a task is cancelled: that is not meant for this thread."""
+    try:
+        return call()
+    except BaseException as fault:
+        raise _Failed(f"no token: {str(fault) or type(fault).__name__}") from None
 
 
 def _verdict_on(answer: Answer) -> Verdict:

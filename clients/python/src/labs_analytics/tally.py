@@ -74,7 +74,7 @@ class Tally:
     def refuse_unencoded(self, transaction: Transaction, reason: str) -> None:
         self.refused += 1
         tell(logging.WARNING, "a transaction cannot be encoded: %s", reason)
-        self._tell(transaction, reason)
+        self._tell_safely(transaction, reason)
 
     def fail(self, reason: str, waiting: int) -> None:
         """An attempt failed and will be repeated."""
@@ -114,7 +114,7 @@ class Tally:
             for line in lines:
                 self._tell_line(line, "closed before it could be sent")
 
-    def defect(self, fault: Exception) -> None:
+    def defect(self, fault: BaseException) -> None:
         """Something that should not be happened on the background thread."""
         if self.last_error != repr(fault):
             tell(logging.ERROR, "labs_analytics is at fault and tries again", fault=fault)
@@ -124,7 +124,15 @@ class Tally:
             transaction = decode(line)
         except (ValueError, KeyError, TypeError):
             return  # a file of the spool that somebody else has written: there is nothing to tell
-        self._tell(transaction, reason)
+        self._tell_safely(transaction, reason)
+
+    def _tell_safely(self, transaction: Transaction, reason: str) -> None:
+        """On the background thread nothing is meant for who is there, as KeyboardInterrupt is on
+        a caller's."""
+        try:
+            self._tell(transaction, reason)
+        except BaseException:
+            tell_fault("on_drop failed")
 
     # -- by callers
 

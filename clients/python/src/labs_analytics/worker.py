@@ -174,16 +174,19 @@ class Worker:
     # -- the thread
 
     def _run(self) -> None:
-        if self._spool is not None:
-            self._spool.tidy()
-        while not self._over():
-            try:
-                self._turn()
-            except Exception as fault:  # a defect, but it shall cost no transaction
-                self.tally.defect(fault)
-                self._pause(repr(fault), None)
-        self._leave()
-        self._sender.close()
+        try:
+            if self._spool is not None:
+                self._spool.tidy()
+            while not self._over():
+                try:
+                    self._turn()
+                except BaseException as fault:  # a defect, but it shall cost no transaction
+                    self.tally.defect(fault)
+                    self._pause(repr(fault), None)
+            self._leave()
+            self._sender.close()
+        finally:
+            self.started = self._left  # or the next transaction starts another thread
 
     def _over(self) -> bool:
         if not self.queue.closed:
