@@ -126,6 +126,20 @@ def test_what_a_value_raises_is_logged_once_and_the_others_are_recorded(product,
     ]
 
 
+@pytest.mark.parametrize(
+    "value", [["a list"], float("nan"), float("-inf"), "x" * 8193, "ä" * 4097, "nul \0", object()]
+)
+def test_a_value_that_cannot_be_recorded_costs_its_own_datapoint_only(product, caplog, value):
+    mine = product(RULES=[VISIT, {"key": "odd", "value": lambda *_: value}, {"key": "good"}])
+    with caplog.at_level(logging.WARNING, "labs_analytics"):
+        for _ in range(2):
+            mine.get("/clubs/penn-labs/")
+    assert mine.points() == [("club.visit", "penn-labs"), ("good", 1)] * 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "RULES[1] failed; it is not recorded (told once)"
+    ]
+
+
 def test_a_response_that_is_none_of_djangos_is_left_alone(product):
     product(RULES=[{"key": "any"}])
     odd = object()

@@ -732,6 +732,17 @@ def test_no_callback_and_no_default_breaks_a_function(both, use, recorded, caplo
     assert [(sent["pennkey"], sent["data"]) for sent in ours] == recorded
 
 
+def test_a_value_that_json_has_not_costs_its_own_datapoint_only(both):
+    def entries(kit):
+        raw = kit.FuncEntry(name="n", get_value_with_args=lambda a: {a})
+        return [raw, kit.FuncEntry(name="good")]
+
+    (_, theirs), (our_outcome, ours) = both(of_functions(entries))
+    assert theirs == []
+    assert our_outcome == 1
+    assert [sent["data"] for sent in ours] == [[(f"{__name__}.one.good", "1")]]
+
+
 @pytest.mark.parametrize("wrong", [{"get_value": fails}, {"value": 1, "compute_before": fails}])
 def test_no_callback_breaks_a_view(both, wrong, caplog):
     def use(kit):

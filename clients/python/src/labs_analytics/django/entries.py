@@ -19,7 +19,7 @@ from datetime import timedelta
 from time import perf_counter_ns
 from typing import Any, Callable, ClassVar, Collection, Dict, List, Optional, Sequence, Tuple
 
-from labs_analytics.django.guard import FAILED, guarded, tell
+from labs_analytics.django.guard import FAILED, guarded, recordable, tell
 
 __all__ = ["AnalyticsEntry", "FuncEntry", "UnaryFuncEntry", "ViewEntry", "to_microsecond"]
 
@@ -144,7 +144,7 @@ class Watch:
             try:
                 if before is not FAILED and accept(entry) and entry.is_wanted(argument, result):
                     name = f".{entry.name}" if entry.name else ""
-                    value = entry.value_of(argument, result, before)
+                    value = recordable(entry.value_of(argument, result, before))
                     points.append({"key": f"{prefix}{name}{suffix}", "value": value})
             except Exception:
                 tell(f"{self._place}: the value of {entry.name!r}")

@@ -1,12 +1,18 @@
-"""What a product's callback raises stays here: it is logged, and the request goes on."""
+"""What a product's callback raises stays here: it is logged, and the request goes on. So does what
+it gives that cannot be recorded: a transaction is stored whole or not at all, and one such value
+would cost the datapoints of all others."""
 
 from __future__ import annotations
 
-from typing import Callable, Set, TypeVar, Union
+from math import isfinite
+from typing import Any, Callable, Set, TypeVar, Union
 
+from labs_analytics.capture import Invalid, plain
 from labs_analytics.tally import tell_fault
+from labs_analytics.types import Value
 
 T = TypeVar("T")
+LONGEST_VALUE = 8192  # bytes, for the engine
 
 
 class Failed:
@@ -33,3 +39,16 @@ def tell(place: str) -> None:
     if place not in _told:
         _told.add(place)
         tell_fault("%s failed; it is not recorded (told once)", place)
+
+
+def recordable(value: Any) -> Value:
+    """As it is sent. Raises Invalid, or ValueError for a number that is too long to be written."""
+    if value is None:
+        return None
+    found = plain(value)
+    if isinstance(found, float) and not isfinite(found):
+        raise Invalid(f"{found} is no number of JSON")
+    words = str(found)
+    if "\0" in words or len(words.encode("utf-8", "replace")) > LONGEST_VALUE:
+        raise Invalid(f"a text with U+0000, or of more than {LONGEST_VALUE} bytes, is no value")
+    return found

@@ -17,7 +17,7 @@ from django.utils.functional import LazyObject, empty
 
 from labs_analytics.client import AnalyticsClient
 from labs_analytics.django import conf
-from labs_analytics.django.guard import guarded, tell
+from labs_analytics.django.guard import guarded, recordable, tell
 from labs_analytics.django.rules import Rule
 
 
@@ -82,7 +82,7 @@ def _record(
 
 
 def _point(rule: Rule, request: Any, response: Any) -> Any:
-    return {"key": rule.key_of(request), "value": rule.value_of(request, response)}
+    return {"key": rule.key_of(request), "value": recordable(rule.value_of(request, response))}
 
 
 def known_user(request: Any) -> Optional[str]:

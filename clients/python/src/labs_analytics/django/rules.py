@@ -19,7 +19,7 @@ from typing import Any, Callable, FrozenSet, Mapping, Optional, Tuple
 
 from django.core.exceptions import ImproperlyConfigured
 
-from labs_analytics.capture import Invalid, plain
+from labs_analytics.django.guard import recordable
 from labs_analytics.django.keys import prefix_of
 
 _NAMES = ("url_name", "methods", "status", "key", "argument", "value")
@@ -96,8 +96,8 @@ def _value(place: str, given: Mapping[str, Any]) -> Callable[[Any, Any], Any]:
         wanted: Callable[[Any, Any], Any] = value
         return wanted
     try:
-        constant = None if value is None else plain(value)
-    except Invalid as fault:
+        constant = recordable(value)
+    except ValueError as fault:
         raise ImproperlyConfigured(
             f"{place}: value must be a constant or callable: {fault}"
         ) from None
