@@ -1,6 +1,7 @@
 """What cannot be sent waits on disk, for this process or another."""
 
 import errno
+import fcntl
 import os
 import stat
 import subprocess
@@ -71,6 +72,69 @@ def test_a_batch_that_could_not_be_opened_is_found_again_and_counts_all_the_whil
         assert spool.claim() is None
         assert spool.size() == BLOCK
     assert spool.claim().lines == [b"1"]
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EIO])
+def test_a_batch_that_cannot_be_read_is_told_once_and_takes_no_room(
+    spools, monkeypatch, caplog, code
+):
+    spool = spools(most_bytes=BLOCK)
+    spool.put([b"1"])
+    real = os.open
+
+    def refused(path, *more):
+        if str(path).endswith(".batch"):
+            raise OSError(code, os.strerror(code))
+        return real(path, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.open", refused)
+        for _ in range(2):
+            assert spool.claim() is None
+        assert spool.size() == 0
+        assert spool.put([b"2"])
+    assert ["cannot be read" in record.message for record in caplog.records] == [True]
+    assert [spool.claim().lines, spool.claim().lines] == [[b"1"], [b"2"]]
+    assert spool.size() == 2 * BLOCK
+
+
+def test_a_batch_that_may_be_read_but_not_written_is_sent(spools, monkeypatch):
+    spool = spools()
+    spool.put([b"1"])
+    real = os.open
+
+    def guarded(path, flags, *more):
+        if flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "may be read only")
+        return real(path, flags, *more)
+
+    monkeypatch.setattr("os.open", guarded)
+    assert spool.claim().lines == [b"1"]
+
+
+def test_a_folder_that_knows_no_locks_is_told_once_and_keeps_its_batches(
+    spools, monkeypatch, caplog
+):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    spool = spools()
+    spool.put([b"1"])
+    with monkeypatch.context() as patch:
+        patch.setattr("fcntl.flock", no_locks)
+        for _ in range(2):
+            assert spool.claim() is None
+    assert ["No locks available" in record.message for record in caplog.records] == [True]
+    assert spool.claim().lines == [b"1"]
+
+
+def test_a_batch_is_opened_so_that_nfs_can_lock_it(spools):
+    """There an exclusive lock needs a file that is open for writing."""
+    spool = spools()
+    spool.put([b"1"])
+    claim = spool.claim()
+    assert fcntl.fcntl(claim._descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+    claim.release()
 
 
 def test_the_folder_is_not_looked_through_for_each_batch(spools, monkeypatch):

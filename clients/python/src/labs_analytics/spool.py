@@ -14,11 +14,15 @@ send, the other may, with its own token. Files are readable by their owner only:
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import logging
 import os
 import re
 import time
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence, Set
+
+from labs_analytics.tally import tell
 
 try:
     import fcntl
@@ -31,6 +35,9 @@ BLOCK = 4096
 # Writing a batch takes less than this, unless its process has died.
 LEFT_BEHIND_S = 3600.0
 
+# Not of a batch itself: others have settled it, or the system lacks something just now.
+_PASSING = (errno.ENOENT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_SOMEBODY_SENDS_IT = (errno.EWOULDBLOCK, errno.EAGAIN)
 _NAME = re.compile(r"^[0-9A-Za-z_-]+-(\d{1,18})\.batch$")
 
 
@@ -75,6 +82,8 @@ class Spool:
         self._unique = unique
         self._made = 0
         self._seen: List[str] = []  # names of batches as they were found, the oldest last
+        self._unreadable: Set[str] = set()  # those that this process cannot read
+        self._told: Set[str] = set()
 
     def put(self, lines: Sequence[bytes]) -> bool:
         """False: there is no room within the bound, which processes that write at the same
@@ -109,8 +118,10 @@ class Spool:
             pass
 
     def size(self) -> int:
-        """Bytes of all batches of all processes, small ones counted as a block."""
-        return sum(self._batches().values())
+        """Bytes of all batches of all processes that this one can read, small ones counted as a
+        block."""
+        batches = self._batches()
+        return sum(size for name, size in batches.items() if name not in self._unreadable)
 
     def _batches(self) -> Dict[str, int]:
         """{name: size}"""
@@ -123,6 +134,7 @@ class Spool:
             match = _NAME.match(name)
             if match:
                 found[name] = int(match[1])
+        self._unreadable.intersection_update(found)
         return found
 
     def claim(self) -> Optional[Claim]:
@@ -140,14 +152,17 @@ class Spool:
     def _claim(self, name: str) -> Optional[Claim]:
         path = os.path.join(self._folder, name)
         try:
-            descriptor = os.open(path, os.O_RDONLY)
-        except OSError:
+            descriptor = _open_to_lock(path)
+        except OSError as fault:
+            self._skip(name, fault)
             return None
         claim = Claim(path, descriptor, [])
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            claim.abandon()  # somebody sends it
+        except OSError as fault:
+            claim.abandon()
+            if fault.errno not in _SOMEBODY_SENDS_IT:
+                self._tell("batches of the spool cannot be locked, and wait: %s", fault)
             return None
         try:
             # Its sender may have removed it between our opening and our locking.
@@ -156,10 +171,34 @@ class Spool:
                 return None
             with open(descriptor, "rb", closefd=False) as file:
                 claim.lines = file.read().split(b"\n")[:-1]
-        except OSError:
+        except OSError as fault:
             claim.release()
+            self._skip(name, fault)
             return None
+        self._unreadable.discard(name)
         return claim
+
+    def _skip(self, name: str, fault: OSError) -> None:
+        """It is tried again with the next look. What stays takes none of the room meanwhile: it
+        would be full one day."""
+        if fault.errno not in _PASSING:
+            self._unreadable.add(name)
+            self._tell("a batch of the spool cannot be read, and waits: %s", fault)
+
+    def _tell(self, words: str, fault: OSError) -> None:
+        if words not in self._told:
+            self._told.add(words)
+            tell(logging.ERROR, words + " (told once)", fault)
+
+
+def _open_to_lock(path: str) -> int:
+    """For writing, where that is allowed: else NFS gives no exclusive lock."""
+    try:
+        return os.open(path, os.O_RDWR)
+    except OSError as fault:
+        if fault.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+    return os.open(path, os.O_RDONLY)
 
 
 def _write_synced(path: str, content: bytes) -> None:
