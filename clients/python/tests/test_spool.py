@@ -197,6 +197,27 @@ def test_what_a_dying_writer_has_left_is_removed_when_it_is_old(spools, tmp_path
     assert len(files(tmp_path)) == 1
 
 
+@pytest.mark.parametrize(
+    ("content", "whole"),
+    [(b"", []), (b"\0" * 100, []), (b"1", []), (b'{"a":1}\n{"b"', [b'{"a":1}'])],
+    ids=["empty", "zeros", "no line", "torn"],
+)
+def test_a_damaged_batch_is_set_aside_and_what_is_whole_of_it_is_sent(
+    spools, tmp_path, caplog, content, whole
+):
+    spool = spools()
+    spool.put([b"1", b"2"])
+    (path,) = files(tmp_path)
+    path.write_bytes(content)
+    claim = spool.claim()
+    assert claim.lines == whole
+    claim.remove()
+    assert files(tmp_path) == []
+    assert [one.read_bytes() for one in files(tmp_path, ".damaged")] == [content]
+    assert ["is damaged" in record.message for record in caplog.records] == [True]
+    assert spool.claim() is None and spool.size() == 0
+
+
 # -- the client
 
 
@@ -302,6 +323,21 @@ def test_a_file_that_is_no_batch_of_ours_is_given_up_and_stops_nothing(scripted,
     assert client.flush()
     assert (client.stats().accepted, client.stats().refused) == (3, 1)
     assert told == []
+
+
+def test_a_damaged_batch_is_no_sign_that_the_engine_answers(scripted, clients, tmp_path, caplog):
+    server = scripted(default=status(503))
+    client = clients(server.url, spool_dir=tmp_path / "spool", **AWAY)
+    client.record("n", 1)
+    assert client.flush()
+    client.close()
+    for path in files(tmp_path):
+        path.write_bytes(b"")
+    second = clients(server.url, spool_dir=tmp_path / "spool", **AWAY)
+    second.record("n", 2)
+    wait_until(lambda: second.stats().failures >= 2)
+    assert files(tmp_path, ".damaged")
+    assert not any("again" in record.message for record in caplog.records)
 
 
 def test_a_batch_of_which_a_part_is_settled_is_put_back_without_it(scripted, clients, tmp_path):

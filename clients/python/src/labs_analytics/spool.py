@@ -4,7 +4,8 @@ A batch is a file of one encoded transaction a line. It is written under another
 renamed, so a file with the name of a batch is whole. Who wants to send one locks it (flock), and
 removes it once all in it is settled; a lock ends with its process, and a batch that was sent but
 not removed is sent again, to be stored once by its ids. So any number of processes may share a
-folder, and any of them may die at any time.
+folder, and any of them may die at any time. Of a batch that the disk has damaged whole lines are
+sent, and the file is renamed to `.damaged`.
 
     <spool_dir>/<16 hex of address and product>/<time>-<unique>-<number>-<size>.batch
 
@@ -46,13 +47,19 @@ class Claim:
 
     def __init__(self, path: str, descriptor: int, lines: List[bytes]) -> None:
         self.lines = lines
+        self.damaged = False  # not all of it are lines
         self._path = path
         self._descriptor = descriptor
 
     def remove(self) -> None:
-        """All in it is settled."""
+        """All in it is settled. One that is damaged stays under another name, for who can make
+        something of it."""
         try:
-            os.unlink(self._path)
+            if self.damaged:
+                os.rename(self._path, self._path + ".damaged")
+                tell(logging.ERROR, "a batch of the spool is damaged: %s.damaged", self._path)
+            else:
+                os.unlink(self._path)
         except OSError:
             pass  # it will be sent again, and stored once all the same
         self.release()
@@ -170,7 +177,8 @@ class Spool:
                 claim.release()
                 return None
             with open(descriptor, "rb", closefd=False) as file:
-                claim.lines = file.read().split(b"\n")[:-1]
+                *claim.lines, rest = file.read().split(b"\n")
+                claim.damaged = rest != b"" or not claim.lines
         except OSError as fault:
             claim.release()
             self._skip(name, fault)

@@ -315,7 +315,10 @@ class Worker:
         return True
 
     def _send_claimed(self, spool: Spool, claim: Claim) -> None:
-        again = self._sender.send(claim.lines) if claim.lines else None
+        if not claim.lines:  # a damaged one
+            claim.remove()
+            return
+        again = self._sender.send(claim.lines)
         rest = [] if again is None else again.rest
         if again is None:
             claim.remove()
