@@ -573,6 +573,25 @@ def test_a_silent_server_is_given_up_after_the_time_limit(scripted, clients):
     assert client.stats().failures == 1
 
 
+def test_what_is_too_much_for_the_time_limit_goes_in_smaller_parts(scripted, clients):
+    release = threading.Event()
+
+    def at_most_six(request):
+        if len(request.transactions) > 6:
+            release.wait(60)
+        return accept(request)
+
+    server = scripted(default=at_most_six)
+    client = clients(server.url, batch_age=3600, timeout=0.3)
+    give(20, client)
+    assert not client.flush(0.01)
+    wait_until(lambda: client.stats().accepted == 20)
+    release.set()
+    sizes = [len(request.transactions) for request in server.requests]
+    assert sizes[:5] == [20, 20, 10, 10, 5]
+    assert client.stats().refused == 0
+
+
 def test_a_client_is_closed_by_its_with(scripted):
     server = scripted()
     with AnalyticsClient(server.url, key="la_test", product=10) as client:

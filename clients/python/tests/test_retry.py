@@ -2,7 +2,7 @@
 
 import pytest
 
-from labs_analytics.retry import LONGEST_WAIT_S, Backoff, Verdict, judge, retry_after
+from labs_analytics.retry import LONGEST_WAIT_S, Backoff, Pace, Verdict, judge, retry_after
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,37 @@ def test_delays_double_up_to_their_bound():
 def test_chance_shortens_a_delay_by_no_more_than_half():
     assert Backoff(4, 10, chance=lambda: 1.0).next() == 2
     assert all(2 <= Backoff(4, 10).next() <= 4 for _ in range(100))
+
+
+def test_two_time_outs_in_a_row_halve_what_is_sent_at_once_down_to_one():
+    pace = Pace()
+    assert pace.part([1] * 1000) == 1000
+    sizes = []
+    for _ in range(12):
+        pace.timed_out(pace.part([1] * 20))
+        sizes.append(pace.part([1] * 20))
+    assert sizes == [20, 10, 10, 5, 5, 2, 2, 1, 1, 1, 1, 1]
+
+
+def test_a_time_out_now_and_then_changes_nothing():
+    pace = Pace()
+    for _ in range(5):
+        pace.timed_out(20)
+        pace.went_through(20)
+    assert pace.part([1] * 1000) == 1000
+
+
+def test_what_goes_through_is_followed_by_more_until_it_has_no_bound():
+    pace = Pace()
+    for _ in range(30):
+        pace.timed_out(pace.part([1] * 500))
+    requests = 0
+    while pace.part([1] * 500) < 500:
+        pace.went_through(pace.part([1] * 500))
+        requests += 1
+    assert requests < 50
+    pace.went_through(3)
+    assert pace.part([1] * 500) == 500
 
 
 def test_a_long_trouble_overflows_nothing():

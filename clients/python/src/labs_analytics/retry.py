@@ -9,10 +9,12 @@ import random
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 from enum import Enum
-from typing import Callable, Optional
+from typing import Callable, Optional, Sequence
 
 # A server that asks for more patience is asked again after this all the same.
 LONGEST_WAIT_S = 600.0
+# No batch has as many.
+NO_BOUND = 1 << 30
 
 
 class Verdict(Enum):
@@ -60,6 +62,31 @@ def retry_after(header: Optional[str], now: float) -> Optional[float]:
     if instant.tzinfo is None:
         instant = instant.replace(tzinfo=timezone.utc)
     return min(max(0.0, instant.timestamp() - now), LONGEST_WAIT_S)
+
+
+class Pace:
+    """How many transactions are sent at once: half as many after two time-outs in a row, for what
+    takes the engine, or the way to it, longer than the time limit would time out for ever. What
+    goes through at the bound raises it by a quarter."""
+
+    def __init__(self) -> None:
+        self._most = NO_BOUND
+        self._time_outs = 0
+
+    def part(self, lines: Sequence[object]) -> int:
+        """How many of these."""
+        return min(len(lines), self._most)
+
+    def timed_out(self, count: int) -> None:
+        self._time_outs += 1
+        if self._time_outs == 2:
+            self._time_outs = 0
+            self._most = max(1, count // 2)
+
+    def went_through(self, count: int) -> None:
+        self._time_outs = 0
+        if count >= self._most:
+            self._most += self._most // 4 + 1
 
 
 class Backoff:

@@ -1,8 +1,9 @@
 """One batch goes to the engine, until each transaction in it is settled or the try has failed.
 
 Settled is what the engine has acknowledged and what it has refused for good. What it says about
-the batch as a whole is judged in `retry`; a batch that is too much for it goes in halves. When a
-try fails, what is not settled is handed back, to be sent again as it is: ids make that safe.
+the batch as a whole is judged in `retry`; a batch that is too much for it goes in halves, and so
+does one that is too much for the time limit (`retry.Pace`). When a try fails, what is not settled
+is handed back, to be sent again as it is: ids make that safe.
 
 A 400 of a transaction that is sent alone may mean that one, or all that is ever sent: a server on
 the way that does not understand us, say. It counts for the transaction only where the same server
@@ -13,13 +14,14 @@ question that the engine answers by 202 whenever it can read us at all.
 from __future__ import annotations
 
 import json
+import socket
 import time
 from http.client import HTTPException
 from typing import Any, Callable, List, NamedTuple, Optional
 
 from labs_analytics.encode import body_of
 from labs_analytics.options import Options
-from labs_analytics.retry import Verdict, judge, retry_after
+from labs_analytics.retry import Pace, Verdict, judge, retry_after
 from labs_analytics.tally import Tally
 from labs_analytics.transport import Answer, Connection
 
@@ -37,9 +39,12 @@ class Again(NamedTuple):
 
 
 class _Failed(Exception):
-    def __init__(self, reason: str, after: Optional[float] = None) -> None:
+    def __init__(
+        self, reason: str, after: Optional[float] = None, *, timed_out: bool = False
+    ) -> None:
         self.reason = reason
         self.after = after
+        self.timed_out = timed_out
 
 
 class Sender:
@@ -47,6 +52,7 @@ class Sender:
         self._options = options
         self._tally = tally
         self._connection = Connection(options.address, options.timeout, options.ssl_context)
+        self._pace = Pace()
         self._in_doubt = False  # whether the engine can read what is sent
         self._understood = False  # something of the present try
 
@@ -65,9 +71,15 @@ class Sender:
             if self._in_doubt:
                 self._ask()
             while parts:
+                count = self._pace.part(parts[-1])
+                if count < len(parts[-1]):
+                    parts[-1:] = [parts[-1][count:], parts[-1][:count]]
                 halves = self._send_part(parts[-1])
+                self._pace.went_through(count)
                 parts[-1:] = reversed(halves)
         except _Failed as fault:
+            if fault.timed_out:
+                self._pace.timed_out(len(parts[-1]))
             rest = [line for one in reversed(parts) for line in one]
             return Again(rest, fault.reason, fault.after)
         self._in_doubt = False
@@ -116,7 +128,10 @@ class Sender:
         try:
             return self._connection.post(PATH, body, headers)
         except (OSError, HTTPException) as fault:
-            raise _Failed(str(fault) or type(fault).__name__) from None
+            # On Python 3.9 the one of sockets is no TimeoutError.
+            timed_out = isinstance(fault, (TimeoutError, socket.timeout))
+            words = str(fault) or type(fault).__name__
+            raise _Failed(words, timed_out=timed_out) from None
         except ValueError:
             # Its words quote the header, and that is the token.
             raise _Failed("the token cannot be sent in a header") from None
