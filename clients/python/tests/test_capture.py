@@ -2,6 +2,7 @@
 
 import gc
 import json
+import sys
 import uuid
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -47,6 +48,10 @@ class Word(str, Enum):
 
 class Level(IntEnum):
     HIGH = 3
+
+
+class LongLevel(IntEnum):
+    HIGH = 1 << 64000
 
 
 class Shout(str):
@@ -122,6 +127,25 @@ def test_the_size_follows_the_texts():
     small = capture(1, [{"key": "a", "value": "b"}], 10, None, None)[-1]
     large = capture(1, [{"key": "a", "value": "b" * 1001}], 10, None, None)[-1]
     assert large - small == 1000
+
+
+def size_of(value="", key="a", pennkey=None, timestamp=1.5, product=10):
+    return capture(1, [{"key": key, "value": value}], product, pennkey, timestamp)[-1]
+
+
+@pytest.mark.parametrize("odd", ["\U0001f600", "ä"])
+def test_the_size_is_no_less_than_the_memory_of_texts_that_are_not_ascii(odd):
+    words = odd + "x" * 999
+    for given in ({"value": words}, {"key": words}, {"pennkey": words}, {"value": Shout(words)}):
+        assert size_of(**given) - size_of() >= sys.getsizeof(words) - 100
+
+
+def test_the_size_follows_all_else_that_may_be_long():
+    for name in ("pennkey", "timestamp", "product"):
+        assert size_of(**{name: "x" * 1000}) - size_of() == 1000
+    for number in (1 << 64000, -(1 << 64000), LongLevel.HIGH):
+        assert size_of(value=number) - size_of() >= sys.getsizeof(1 << 64000)
+    assert size_of(timestamp=1 << 64000) - size_of() >= sys.getsizeof(1 << 64000)
 
 
 def test_decoding_gives_what_was_encoded():

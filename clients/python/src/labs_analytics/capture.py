@@ -24,6 +24,8 @@ from labs_analytics.types import Data, Point, ProductLike, Timestamp, Transactio
 # About what an entry and a datapoint take in memory beside their characters.
 TRANSACTION_BYTES = 400
 POINT_BYTES = 150
+WIDE = 4  # bytes a character takes where one of a text is not ASCII, at most
+BITS = 7  # of a whole number in a byte, somewhat less than Python puts there
 
 _PLAIN = frozenset((str, int, float, bool, type(None)))
 
@@ -57,14 +59,15 @@ def capture(
             value = point["value"]
             kind = type(value)
             if kind is str:
-                size += len(value)
+                size += len(value) if value.isascii() else WIDE * len(value)
+            elif kind is int:
+                size += value.bit_length() // BITS
             elif kind not in _PLAIN:
                 value = plain(value)
-                if type(value) is str:
-                    size += len(value)
+                size += _extent(value)
             if type(key) is not str:
                 key = text(key)
-            size += len(key) + POINT_BYTES
+            size += POINT_BYTES + (len(key) if key.isascii() else WIDE * len(key))
             points.append((key, value))
     except Invalid as fault:
         raise Invalid(f"data[{len(points)}]: {fault}") from None
@@ -80,11 +83,24 @@ def capture(
         timestamp = _seconds(timestamp)
     elif not isinstance(timestamp, (int, float, str)):
         raise Invalid("timestamp: is no number, text or datetime")
+    else:
+        size += _extent(timestamp)
     if not isinstance(product, (int, str)):
         raise Invalid("product: is no number or name")
-    if pennkey is not None and type(pennkey) is not str:
-        pennkey = text(pennkey)
+    if type(product) is not int:
+        size += _extent(product)
+    if pennkey is not None:
+        if type(pennkey) is not str:
+            pennkey = text(pennkey)
+        size += len(pennkey) if pennkey.isascii() else WIDE * len(pennkey)
     return number, product, pennkey, timestamp, tuple(points), size
+
+
+def _extent(value: Value) -> int:
+    """About the bytes that it takes in memory beyond those of a small one."""
+    if isinstance(value, str):
+        return len(value) if value.isascii() else WIDE * len(value)
+    return value.bit_length() // BITS if isinstance(value, int) else 0
 
 
 def _seconds(instant: datetime) -> float:
