@@ -81,6 +81,11 @@ def test_values_become_what_json_has(value, wanted):
     assert (found, type(found)) == (wanted, type(wanted))
 
 
+class Bare(dict):
+    def __missing__(self, _):
+        raise KeyError
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -90,6 +95,7 @@ def test_values_become_what_json_has(value, wanted):
         ({"data": [{"key": 1, "value": 1}]}, r"data\[0\]: int is no text"),
         ({"data": [{"key": "a", "value": []}]}, r"data\[0\]: list is no text, number"),
         ({"data": ["a"]}, r"data\[0\]: TypeError"),
+        ({"data": [Bare()]}, r"data\[0\]: KeyError\(\)"),
         ({"data": None}, r"data\[0\]: TypeError"),
         ({"product": None}, "product"),
         ({"product": ["CLUBS"]}, "product"),

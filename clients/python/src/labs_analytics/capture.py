@@ -71,9 +71,9 @@ def capture(
             points.append((key, value))
     except Invalid as fault:
         raise Invalid(f"data[{len(points)}]: {fault}") from None
-    except KeyError as fault:
-        raise Invalid(f"data[{len(points)}].{fault.args[0]}: is missing") from None
     except Exception as fault:
+        if isinstance(fault, KeyError) and fault.args:
+            raise Invalid(f"data[{len(points)}].{fault.args[0]}: is missing") from None
         raise Invalid(f"data[{len(points)}]: {fault!r}") from fault
     if not points:
         raise Invalid("data: is empty")
