@@ -32,6 +32,50 @@ def test_an_answer_that_comes_before_the_body_was_read_is_understood():
     assert answer.status == 413
 
 
+HEAD = b"HTTP/1.1 202 Accepted\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "drop"),
+    [
+        (HEAD + b"X-Slow: ", b"a"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
+        (HEAD + b"Connection: close\r\n\r\n", b"a"),
+    ],
+    ids=["a header", "more heads", "chunks", "a body without length"],
+)
+def test_a_peer_that_drips_is_given_up_after_the_time_limit(begin, drop):
+    listening = socket.create_server(("127.0.0.1", 0))
+    over = threading.Event()
+
+    def drip():
+        connected, _ = listening.accept()
+        connected.recv(1000)
+        try:
+            connected.sendall(begin)
+            while not over.wait(0.02):
+                connected.sendall(drop)
+        except OSError:
+            pass  # it has gone
+        connected.close()
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    address = Address.of(f"http://127.0.0.1:{listening.getsockname()[1]}")
+    stop = threading.Timer(20, over.set)  # or a client that waits would wait for ever
+    stop.start()
+    try:
+        with pytest.raises(TimeoutError):
+            Connection(address, 0.2).post("/", b"x", {})
+        assert not over.is_set()
+    finally:
+        stop.cancel()
+        over.set()
+        thread.join()
+        listening.close()
+
+
 class Files:
     def __init__(self, folder):
         self.authority = Authority(folder / "authority.pem")

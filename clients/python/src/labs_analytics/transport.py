@@ -13,17 +13,20 @@ from __future__ import annotations
 import encodings.idna  # noqa: F401
 import gzip
 import http.client
+import io
 import os
 import socket
 import ssl
+from functools import partial
 from time import monotonic
-from typing import Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 from urllib.parse import urlsplit
 
 # Answers to 10,000 transactions have about 350 KB; more than this is not the engine.
 LONGEST_ANSWER = 8 * 1024 * 1024
 # Below this compressing saves no packet.
 LEAST_TO_COMPRESS = 1024
+
 
 _CLOSED = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
 _CLOSED_TLS = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
@@ -92,9 +95,9 @@ class Connection:
                 connection.request("POST", self._address.path + path, body, headers)
             except _CLOSED:
                 pass  # a server that hangs up on a body may have said why: read that
-            _limit(connection.sock, deadline)
+            connection.response_class = partial(_Response, deadline)  # type: ignore[assignment]
             response = connection.getresponse()
-            content = self._read(connection.sock, response, deadline)
+            content = self._read(response)
             response.close()  # not the connection; read1 itself does not always tell it of the end
             if response.will_close:
                 self.close()
@@ -123,16 +126,10 @@ class Connection:
             self._connection.sock.settimeout(self._timeout)
         return self._connection
 
-    def _read(
-        self,
-        connected: Optional[socket.socket],
-        response: http.client.HTTPResponse,
-        deadline: float,
-    ) -> bytes:
+    def _read(self, response: http.client.HTTPResponse) -> bytes:
         parts: List[bytes] = []
         total = 0
         while True:
-            _limit(connected, deadline)
             part = response.read1(65536)
             if not part:
                 return b"".join(parts)
@@ -157,9 +154,36 @@ class Connection:
             self._connection = None
 
 
-def _limit(connected: Optional[socket.socket], deadline: float) -> None:
+class _Response(http.client.HTTPResponse):
+    """Its head and its body come by the deadline: the time limit of a socket is for each reading,
+    of which a peer that drips causes any number."""
+
+    def __init__(self, deadline: float, connected: socket.socket, **options: Any) -> None:
+        super().__init__(connected, **options)
+        self.fp = io.BufferedReader(_Timed(self.fp.detach(), connected, deadline))
+
+
+class _Timed(io.RawIOBase):
+    def __init__(self, raw: Any, connected: socket.socket, deadline: float) -> None:
+        self._raw = raw
+        self._connected = connected
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> Optional[int]:
+        _limit(self._connected, self._deadline)
+        count: Optional[int] = self._raw.readinto(buffer)
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+def _limit(connected: socket.socket, deadline: float) -> None:
     remaining = deadline - monotonic()
     if remaining <= 0:
         raise TimeoutError("the answer did not come in time")
-    if connected is not None:
-        connected.settimeout(remaining)
+    connected.settimeout(remaining)
