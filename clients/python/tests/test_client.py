@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 
 import pytest
 from scripted import accept, hang_up, status
@@ -522,6 +523,60 @@ def test_a_batch_that_is_being_encoded_when_time_is_over_is_not_forgotten(
     closer.join()
     assert results == [False]
     assert (client.stats().dropped_overdue, len(told)) == (1, 1)
+
+
+def ends(client):
+    """What close(0) of another thread gave: it may wait for nothing that does not end."""
+    results = []
+    closer = threading.Thread(target=lambda: results.append(client.close(0)), daemon=True)
+    closer.start()
+    closer.join(20)
+    return results
+
+
+def test_closing_waits_for_no_callback_that_waits_for_the_application(
+    scripted, clients, monkeypatch
+):
+    monkeypatch.setattr("labs_analytics.worker.LEAVE_S", 0.05)
+    called, release = threading.Event(), threading.Event()
+
+    def on_drop(*_):
+        called.set()
+        release.wait(60)
+
+    client = clients(scripted().url, on_drop=on_drop, batch_age=0)
+    client.record("nan", float("nan"))
+    assert called.wait(60)
+    give(2, client)
+    results = ends(client)
+    release.set()
+    assert results == [False]
+    wait_until(lambda: client.stats().queued == 0)
+    assert client.stats().dropped_overdue == 2  # nothing is forgotten all the same
+
+
+def test_closing_waits_for_no_disk_that_hangs(scripted, clients, monkeypatch, tmp_path):
+    monkeypatch.setattr("labs_analytics.worker.LEAVE_S", 0.05)
+    release = threading.Event()
+    monkeypatch.setattr("os.fsync", lambda _: release.wait(60))
+    server = scripted(default=status(503, Retry_After=3600))
+    client = clients(server.url, spool_dir=tmp_path / "spool", batch_age=3600)
+    give(2, client)
+    results = ends(client)
+    release.set()
+    assert results == [False]
+    wait_until(lambda: client.stats().spooled == 2)
+
+
+def test_closing_waits_for_a_disk_that_is_slow_only(scripted, clients, monkeypatch, tmp_path):
+    monkeypatch.setattr("labs_analytics.worker.LEAVE_S", 0.3)
+    monkeypatch.setattr("os.fsync", lambda _: time.sleep(0.03))
+    server = scripted(default=status(503, Retry_After=3600))
+    client = clients(server.url, spool_dir=tmp_path / "spool", batch_age=3600, batch_count=1)
+    wait_until(lambda: client.record("n", 0) and client.stats().failures)
+    give(30, client)
+    assert client.close(0)
+    assert client.stats().queued == 0
 
 
 def test_a_callback_may_close_while_the_client_is_being_closed(scripted, clients):

@@ -62,8 +62,9 @@ class AnalyticsClient(BaseClient):
 
     def close(self, timeout: float = 10.0) -> bool:
         """Sends what is queued within so many seconds, and ends the thread. What is left goes to
-        the spool, or is dropped. True: nothing was dropped for that reason. From then on what is
-        submitted is dropped. A program need not call this at its end."""
+        the spool, or is dropped; that is given up when nothing gets there for 5 seconds, by a disk
+        that hangs or an on_drop that waits. True: nothing was dropped or given up so. From then
+        on what is submitted is dropped. A program need not call this at its end."""
         return self._close(timeout)
 
     def __enter__(self) -> AnalyticsClient:

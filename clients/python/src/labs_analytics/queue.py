@@ -242,10 +242,6 @@ class BoundedQueue:
             if self._blocked:
                 self._room.notify_all()
 
-    def take_all(self) -> List[Captured]:
-        with self._lock:
-            return self._pop(NEVER, NEVER).transactions
-
     def settle_all(self) -> None:
         with self._lock:
             self.settle(self._in_flight, self.held_bytes)

@@ -27,7 +27,6 @@ LONGEST_ANSWER = 8 * 1024 * 1024
 # Below this compressing saves no packet.
 LEAST_TO_COMPRESS = 1024
 
-
 _CLOSED = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
 _CLOSED_TLS = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 _CLOSED_BY_SERVER = (http.client.RemoteDisconnected, *_CLOSED, *_CLOSED_TLS)

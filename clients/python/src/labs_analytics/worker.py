@@ -39,6 +39,9 @@ SPOOL_LOOK_S = 60.0
 # After so many encoded transactions the thread lets others run: the interpreter would take the
 # processor from it only after 5 ms, and gevent never.
 ENCODE_RUN = 50
+# At the end what is left is given up, as far as it is not on disk by then, when nothing of it gets
+# there for so long.
+LEAVE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class Worker:
         self._end_at: Optional[float] = None
         self._moving = threading.RLock()  # of transactions between queue, batch and disk
         self._left = False
+        self._leaving: Optional[threading.Thread] = None  # who sees to the rest at the end
 
     def _make_spool(self) -> Optional[Spool]:
         options = self._options
@@ -134,8 +138,30 @@ class Worker:
                 # It sees the end by itself, unless it waits for the network just then.
                 thread.join(max(0.0, end_at - monotonic()) + 0.1)
         finally:
-            self._leave()  # unless the thread has
-        return self.tally.dropped_overdue == 0
+            if not self._left or self.queue.held > 0:
+                self._see_out()
+        return self.queue.held == 0 and self.tally.dropped_overdue == 0
+
+    def _see_out(self) -> None:
+        """What is left, away from here: a disk that hangs and a callback that waits for its caller
+        would have no end. It is waited for as long as it gets on."""
+        with self._starting:
+            leaving = self._leaving
+            if leaving is None:
+                leaving = threading.Thread(target=self._leave, name="labs-analytics-end")
+                leaving.daemon = True
+                try:
+                    leaving.start()
+                except RuntimeError:  # no more threads, or the interpreter is ending
+                    return self._leave()
+                self._leaving = leaving
+        if leaving is threading.current_thread():
+            return None
+        settled, before = self.queue.settled, -1
+        while leaving.is_alive() and settled != before:
+            leaving.join(LEAVE_S)
+            settled, before = self.queue.settled, settled
+        return None
 
     def flush(self, timeout: float) -> bool:
         if self._thread is threading.current_thread():
@@ -356,15 +382,21 @@ class Worker:
             if self._left:
                 return
             self._left = True
-            lines = list(self._held.lines) if self._held is not None else []
-            self._held = None
-            lines += self._lines_of(self.queue.take_all())
-            most = self._options.batch_count
-            for start in range(0, len(lines), most):
-                batch = lines[start : start + most]
-                if not self._spool_lines(batch):
-                    self.tally.overdue(batch)
+            if self._held is not None:
+                self._part_from(self._held.lines)
+                self._settle_held()
+            options = self._options
+            while True:
+                taken = self.queue.take(options.batch_count, options.batch_bytes, 0, 0)
+                if taken is None:
+                    break
+                self._part_from(self._lines_of(taken.transactions))
+                self.queue.settle(len(taken.transactions), taken.size)
             self.queue.settle_all()
+
+    def _part_from(self, lines: List[bytes]) -> None:
+        if lines and not self._spool_lines(lines):
+            self.tally.overdue(lines)
 
 
 def _warn_of_uwsgi() -> None:
