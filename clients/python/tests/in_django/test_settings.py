@@ -1,5 +1,9 @@
 """LABS_ANALYTICS: what is read from it, and what wrong settings do to a product: nothing."""
 
+import os
+import subprocess
+import sys
+import textwrap
 import threading
 
 import pytest
@@ -98,6 +102,36 @@ def test_wrong_settings_are_told_by_check_and_stop_nothing(given, words, capsys)
         assert submit([{"key": "key", "value": 1}]) is False
         assert isinstance(get_analytics_recorder(Product.CLUBS), LocalAnalyticsRecorder)
         assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("module", ["", "no.such.settings"])
+def test_a_program_without_djangos_settings_is_told_once_and_goes_on(module):
+    code = """
+        import logging
+        logging.basicConfig(format="%(message)s")
+        from labs_analytics.django import get_client, record, submit
+        from labs_analytics.django.analytics import Product, get_analytics_recorder
+        print(record("a"), submit([{"key": "a", "value": 1}]), get_client())
+        get_analytics_recorder(Product.CLUBS)
+        from django.conf import settings
+        if not settings.configured:
+            settings.configure(LABS_ANALYTICS={"URL": "http://127.0.0.1:1", "KEY": "la_x"})
+        print(get_client() is not None)
+    """
+    environment = {name: text for name, text in os.environ.items() if "DJANGO" not in name}
+    if module:
+        environment["DJANGO_SETTINGS_MODULE"] = module
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    first, _, last = done.stdout.splitlines()
+    assert (first, last) == ("False False None", "True")
+    assert done.stderr.count("told once") == 1
 
 
 @pytest.mark.parametrize("given", [GOOD, GOOD | {"OFF": True}, {"OFF": True}, {}])

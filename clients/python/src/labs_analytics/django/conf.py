@@ -26,6 +26,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from labs_analytics.client import AnalyticsClient
+from labs_analytics.django.guard import tell as tell_once
 from labs_analytics.django.rules import Rule, rules_of
 from labs_analytics.tally import tell
 from labs_analytics.tokens import PLATFORM, IdentityTokens
@@ -55,7 +56,11 @@ _configs: Dict[int, Config] = {}
 
 def current() -> Config:
     """Of the setting as it is now. Does not raise."""
-    source = getattr(settings, NAME, _UNSET)
+    try:
+        source = getattr(settings, NAME, _UNSET)
+    except Exception as fault:  # a script that has configured none; it may do so later
+        tell_once("asking for the settings of Django")
+        return Config(_UNSET, fault=str(fault))
     found = _configs.get(id(source))
     # Of several threads that come here at once the first one's is used by all. No lock guards
     # this: a forked child could inherit it locked.
