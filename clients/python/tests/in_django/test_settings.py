@@ -8,6 +8,7 @@ import threading
 
 import pytest
 from django.core.checks import run_checks
+from django.core.management import call_command
 from django.test import Client, override_settings
 
 from labs_analytics import IdentityTokens
@@ -24,7 +25,7 @@ GOOD = {"URL": "http://127.0.0.1:9", "KEY": "la_secret", "PRODUCT": "CLUBS"}
 
 
 def faults():
-    return [message.msg for message in run_checks() if message.id == "labs_analytics.E001"]
+    return [message.msg for message in run_checks() if message.id == "labs_analytics.W001"]
 
 
 def test_record_and_submit_use_the_shared_client(product):
@@ -102,6 +103,13 @@ def test_wrong_settings_are_told_by_check_and_stop_nothing(given, words, capsys)
         assert submit([{"key": "key", "value": 1}]) is False
         assert isinstance(get_analytics_recorder(Product.CLUBS), LocalAnalyticsRecorder)
         assert words in capsys.readouterr().out
+
+
+def test_wrong_settings_stop_no_command(capsys):
+    """Django runs the checks before migrate, runserver and test, and an Error would end them."""
+    with override_settings(LABS_ANALYTICS=GOOD | {"KEYS": "la_secret"}):
+        call_command("check")
+    assert "'KEYS' is not known" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("module", ["", "no.such.settings"])
