@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from scripted import accept, status
@@ -128,3 +129,43 @@ def test_several_loops_may_share_a_client(scripted):
         asyncio.run(analytics.record("n", number))
     assert asyncio.run(analytics.close())
     assert server.accepted == [0, 1, 2]
+
+
+def test_who_flushes_and_closes_waits_for_nobody_elses_use_of_the_loops_pool(scripted):
+    release = threading.Event()
+
+    async def use():
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        busy = loop.run_in_executor(None, release.wait, 60)
+        client = AsyncAnalyticsClient(scripted().url, key="la_test", product=10)
+        await client.record("n", 1)
+        try:
+            assert await asyncio.wait_for(client.flush(), 20)
+            assert await asyncio.wait_for(client.close(), 20)
+        finally:
+            release.set()
+            await busy
+
+    asyncio.run(use())
+
+
+def test_what_a_flush_raises_is_the_callers_and_one_that_is_cancelled_harms_nothing(
+    scripted, monkeypatch
+):
+    def fail(_):
+        raise RuntimeError("of the flush")
+
+    async def use():
+        client = AsyncAnalyticsClient(scripted().url, key="la_test", product=10, batch_age=3600)
+        await client.record("n", 1)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(client.flush(0.3), 0)
+        with monkeypatch.context() as patch:
+            patch.setattr(client, "_flush", fail)
+            with pytest.raises(RuntimeError, match="of the flush"):
+                await client.flush()
+        assert await client.close()
+        assert client.stats().accepted == 1
+
+    asyncio.run(use())

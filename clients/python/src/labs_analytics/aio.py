@@ -8,16 +8,16 @@ Only what may wait differs: it lets the loop run meanwhile.
 from __future__ import annotations
 
 import asyncio
+import threading
 from time import monotonic
 from types import TracebackType
-from typing import Any, Callable, Optional, Type, TypeVar
+from typing import Callable, Optional, Type
 
 from labs_analytics.base import BaseClient
 from labs_analytics.capture import Captured
 from labs_analytics.types import Data, ProductLike, Timestamp, Value
 from labs_analytics.worker import Worker
 
-T = TypeVar("T")
 LOOK_S = 0.01  # between looks for room in a full queue
 
 
@@ -96,6 +96,29 @@ class AsyncAnalyticsClient(BaseClient):
         await self.close()
 
 
-async def _elsewhere(call: Callable[..., T], *arguments: Any) -> T:
-    """On a thread of the loop's pool: what waits there is bounded by its own time."""
-    return await asyncio.get_running_loop().run_in_executor(None, call, *arguments)
+async def _elsewhere(call: Callable[[float], bool], timeout: float) -> bool:
+    """On a thread of its own: those of the loop's pool may all be busy for longer than that."""
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[bool] = loop.create_future()
+
+    def settle(result: bool, fault: Optional[BaseException]) -> None:
+        if outcome.done():  # cancelled
+            return
+        if fault is None:
+            outcome.set_result(result)
+        else:
+            outcome.set_exception(fault)
+
+    def run() -> None:
+        result, fault = False, None
+        try:
+            result = call(timeout)
+        except Exception as raised:
+            fault = raised
+        try:
+            loop.call_soon_threadsafe(settle, result, fault)
+        except RuntimeError:
+            pass  # the loop has ended meanwhile
+
+    threading.Thread(target=run, name="labs-analytics-wait", daemon=True).start()
+    return await outcome
