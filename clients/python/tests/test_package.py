@@ -1,5 +1,6 @@
 """The package builds from the checkout, and what is built is all that is needed."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -60,3 +61,28 @@ def test_what_is_installed_works_alone(built, tmp_path, kind):
         words, env={"PYTHONPATH": str(tmp_path / "site")}, capture_output=True, text=True
     )
     assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+TYPED = """
+import datetime, decimal, uuid
+from labs_analytics import AnalyticsClient, AsyncAnalyticsClient, ValueLike
+client = AnalyticsClient("http://127.0.0.1:1", key="la_x", product=10)
+for value in (decimal.Decimal(1), uuid.uuid4(), datetime.date.today(), datetime.time(), 1, None):
+    given: ValueLike = value
+    client.record("a", given)
+client.record("a", decimal.Decimal("1.5"))
+client.record("a", datetime.datetime.now())
+async def more(client: AsyncAnalyticsClient) -> None:
+    await client.record("a", uuid.uuid4())
+client.record("a", ["no value"])  # told
+"""
+
+
+def test_types_allow_what_is_recorded_and_nothing_else(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(TYPED)
+    mypy = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), str(program)]
+    environment = os.environ | {"MYPYPATH": str(PACKAGE / "src")}
+    done = subprocess.run(mypy, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    told = [line for line in done.stdout.splitlines() if ": error:" in line]
+    assert ["list[str]" in line for line in told] == [True], done.stdout + done.stderr

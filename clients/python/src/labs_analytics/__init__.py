@@ -13,6 +13,7 @@ from labs_analytics.types import (
     TokenProvider,
     Transaction,
     Value,
+    ValueLike,
 )
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "TokenProvider",
     "Transaction",
     "Value",
+    "ValueLike",
 ]

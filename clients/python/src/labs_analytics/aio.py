@@ -15,7 +15,7 @@ from typing import Callable, Optional, Type
 
 from labs_analytics.base import BaseClient
 from labs_analytics.capture import Captured
-from labs_analytics.types import Data, ProductLike, Timestamp, Value
+from labs_analytics.types import Data, ProductLike, Timestamp, ValueLike
 from labs_analytics.worker import Worker
 
 LOOK_S = 0.01  # between looks for room in a full queue
@@ -39,7 +39,7 @@ class AsyncAnalyticsClient(BaseClient):
     async def record(
         self,
         key: str,
-        value: Value = 1,
+        value: ValueLike = 1,
         *,
         pennkey: Optional[str] = None,
         timestamp: Optional[Timestamp] = None,

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Optional, Type
 
 from labs_analytics.base import BaseClient
-from labs_analytics.types import Data, ProductLike, Timestamp, Value
+from labs_analytics.types import Data, ProductLike, Timestamp, ValueLike
 
 
 class AnalyticsClient(BaseClient):
@@ -42,7 +42,7 @@ class AnalyticsClient(BaseClient):
     def record(
         self,
         key: str,
-        value: Value = 1,
+        value: ValueLike = 1,
         *,
         pennkey: Optional[str] = None,
         timestamp: Optional[Timestamp] = None,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime, time
+from decimal import Decimal
 from typing import (
     Any,
     Callable,
@@ -14,9 +15,13 @@ from typing import (
     Tuple,
     Union,
 )
+from uuid import UUID
 
 Value = Union[str, int, float, bool, None]
 """What a datapoint may hold; the engine stores it as text."""
+
+ValueLike = Union[Value, Decimal, UUID, date, time]
+"""What is given for it: those that JSON has not are sent as their text."""
 
 ProductLike = Union[int, str]
 """A Product, a number or a name of the engine's product table."""
@@ -25,7 +30,7 @@ Timestamp = Union[int, float, str, datetime]
 """Unix seconds, an RFC 3339 text, or a datetime; one without a zone is in local time."""
 
 Data = Iterable[Mapping[str, Any]]
-"""1 to 1,000 datapoints `{"key": str, "value": Value}`; other members are not sent."""
+"""1 to 1,000 datapoints `{"key": str, "value": ValueLike}`; other members are not sent."""
 
 Point = Tuple[str, Value]
 

@@ -30,7 +30,7 @@ from labs_analytics.django.guard import tell as tell_once
 from labs_analytics.django.rules import Rule, rules_of
 from labs_analytics.tally import tell
 from labs_analytics.tokens import PLATFORM, IdentityTokens
-from labs_analytics.types import Data, ProductLike, Timestamp, Value
+from labs_analytics.types import Data, ProductLike, Timestamp, ValueLike
 
 NAME = "LABS_ANALYTICS"
 URL = "https://analytics.pennlabs.org"
@@ -74,7 +74,7 @@ def get_client() -> Optional[AnalyticsClient]:
 
 def record(
     key: str,
-    value: Value = 1,
+    value: ValueLike = 1,
     *,
     pennkey: Optional[str] = None,
     timestamp: Optional[Timestamp] = None,
