@@ -555,6 +555,23 @@ def test_closing_waits_for_no_callback_that_waits_for_the_application(
     assert client.stats().dropped_overdue == 2  # nothing is forgotten all the same
 
 
+def test_what_is_queued_behind_a_callback_that_waits_goes_to_the_spool(scripted, clients, tmp_path):
+    called, release = threading.Event(), threading.Event()
+
+    def on_drop(*_):
+        called.set()
+        release.wait(60)
+
+    client = clients(scripted().url, on_drop=on_drop, batch_age=0, spool_dir=tmp_path / "spool")
+    client.record("nan", float("nan"))
+    assert called.wait(60)
+    give(2, client)
+    results = ends(client)
+    release.set()
+    assert results == [True]
+    assert (client.stats().spooled, client.stats().queued) == (2, 0)
+
+
 def test_closing_waits_for_no_disk_that_hangs(scripted, clients, monkeypatch, tmp_path):
     monkeypatch.setattr("labs_analytics.worker.LEAVE_S", 0.05)
     release = threading.Event()
@@ -569,7 +586,7 @@ def test_closing_waits_for_no_disk_that_hangs(scripted, clients, monkeypatch, tm
 
 
 def test_closing_waits_for_a_disk_that_is_slow_only(scripted, clients, monkeypatch, tmp_path):
-    monkeypatch.setattr("labs_analytics.worker.LEAVE_S", 0.3)
+    monkeypatch.setattr("labs_analytics.worker.LEAVE_S", 1)
     monkeypatch.setattr("os.fsync", lambda _: time.sleep(0.03))
     server = scripted(default=status(503, Retry_After=3600))
     client = clients(server.url, spool_dir=tmp_path / "spool", batch_age=3600, batch_count=1)

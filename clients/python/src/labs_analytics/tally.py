@@ -71,10 +71,11 @@ class Tally:
             for line, reason in refusals:
                 self._tell_line(line, reason)
 
-    def refuse_unencoded(self, transaction: Transaction, reason: str) -> None:
-        self.refused += 1
-        tell(logging.WARNING, "a transaction cannot be encoded: %s", reason)
-        self._tell_safely(transaction, reason)
+    def refuse_unencoded(self, refusals: Sequence[Tuple[Transaction, str]]) -> None:
+        self.refused += len(refusals)
+        for transaction, reason in refusals:
+            tell(logging.WARNING, "a transaction cannot be encoded: %s", reason)
+            self._tell_safely(transaction, reason)
 
     def fail(self, reason: str, waiting: int) -> None:
         """An attempt failed and will be repeated."""

@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass
 from itertools import count
 from time import monotonic
-from typing import List, Optional
+from typing import List, Optional, Tuple
 
 from labs_analytics.capture import Captured, Invalid, named
 from labs_analytics.encode import encode
@@ -30,7 +30,7 @@ from labs_analytics.retry import Backoff
 from labs_analytics.sender import Sender
 from labs_analytics.spool import Claim, Spool
 from labs_analytics.tally import Tally, tell
-from labs_analytics.types import Stats
+from labs_analytics.types import Stats, Transaction
 
 # While the engine is away, batches for the disk grow so many times older than those that are sent.
 SPOOL_AGES = 5
@@ -250,11 +250,14 @@ class Worker:
     def _take(self, linger: float, until: Optional[float]) -> None:
         """Holds the next batch, if there is one by then."""
         options = self._options
+        unencoded: List[Tuple[Transaction, str]] = []
         with self._moving:  # also while it waits: closing, which needs this lock, ends that first
             taken = self.queue.take(options.batch_count, options.batch_bytes, linger, until)
             if taken is not None:
-                lines = self._lines_of(taken.transactions)
+                lines = self._lines_of(taken.transactions, unencoded)
                 self._held = Held(lines, len(taken.transactions), taken.size)
+        # Not before: on_drop may wait for what it likes, and close() needs the lock.
+        self.tally.refuse_unencoded(unencoded)
 
     def _send_next(self) -> None:
         # With more in the spool nothing is waited for.
@@ -264,21 +267,24 @@ class Worker:
         if self._held is not None:
             self._send_held()
 
-    def _lines_of(self, several: List[Captured]) -> List[bytes]:
+    def _lines_of(
+        self, several: List[Captured], unencoded: List[Tuple[Transaction, str]]
+    ) -> List[bytes]:
         lines: List[bytes] = []
         for number, captured in enumerate(several, 1):
             transaction = named(captured, self.unique)
             try:
                 lines.append(encode(transaction))
             except Invalid as fault:
-                self.tally.refuse_unencoded(transaction, str(fault))
+                unencoded.append((transaction, str(fault)))
             if number % ENCODE_RUN == 0:
                 time.sleep(0)  # not imported by its name: gevent replaces it
         return lines
 
     def _send_held(self) -> None:
         held = self._held
-        assert held is not None
+        if held is None:
+            return  # close() has seen to it
         again = self._sender.send(held.lines) if held.lines else None
         with self._moving:
             if self._left:
@@ -390,8 +396,10 @@ class Worker:
                 taken = self.queue.take(options.batch_count, options.batch_bytes, 0, 0)
                 if taken is None:
                     break
-                self._part_from(self._lines_of(taken.transactions))
+                unencoded: List[Tuple[Transaction, str]] = []
+                self._part_from(self._lines_of(taken.transactions, unencoded))
                 self.queue.settle(len(taken.transactions), taken.size)
+                self.tally.refuse_unencoded(unencoded)
             self.queue.settle_all()
 
     def _part_from(self, lines: List[bytes]) -> None:
