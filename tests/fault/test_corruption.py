@@ -235,7 +235,7 @@ def test_a_ledger_of_a_newer_version_stops_the_start(full):
 def test_a_file_of_ids_of_a_newer_version_stops_the_start(full):
     engine, _ = full
     folder = engine.data_dir / "ids"
-    (folder / f"{1:020}.ids").write_bytes(b"LABSIDS\n" + struct.pack("<I", 2) + bytes(84))
+    (folder / f"{1:020}.ids").write_bytes(b"LABSIDS\n" + struct.pack("<I", 3) + bytes(84))
     does_not_start(engine, "ids", "newer")
 
 
