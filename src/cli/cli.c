@@ -195,6 +195,8 @@ int cli_main(int argc, char **argv, char *const *environment)
         strcmp(argv[1], "help") == 0)
         return help();
     if (strcmp(argv[1], "--version") == 0) {
+        if (argc > 2)
+            return cli_usage("--version: do not know what to do with \"%s\"", argv[2]);
         printf("labs-analytics %s\n", LABS_VERSION);
         return EXIT_DONE;
     }

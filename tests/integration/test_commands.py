@@ -12,6 +12,7 @@ from support.engine import a_transaction
 from support.paths import BINARY
 
 WRONG_USAGE = [
+    ["--version", "extra"],
     [],
     ["launch"],
     ["serve", "now"],
