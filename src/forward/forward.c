@@ -190,7 +190,8 @@ void forward_order(struct forward *forward)
     uint64_t end = queue_status(forward->options.queue).durable;
 
     pthread_mutex_lock(&forward->lock);
-    forward->ordered_to = end;
+    if (end > forward->ordered_to)
+        forward->ordered_to = end;
     pthread_mutex_unlock(&forward->lock);
     pthread_cond_signal(&forward->loader_wakes);
 }

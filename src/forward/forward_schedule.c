@@ -133,6 +133,10 @@ struct schedule_verdict schedule_judge(const struct schedule *schedule,
     int64_t oldest_us = backlog->oldest_us;
     struct schedule_verdict verdict = {.until_us = INT64_MAX};
 
+    if (ordered_to > memory->drain_to) { /* noted in any case: a window may close meanwhile */
+        memory->drain_to = ordered_to;
+        memory->drain_reason = REASON_ORDER;
+    }
     if (schedule->mode == SCHEDULE_ALWAYS)
         return go(memory, REASON_ALWAYS);
     if (schedule->mode == SCHEDULE_WINDOW && is_inside(schedule, wall_us))
@@ -142,10 +146,6 @@ struct schedule_verdict schedule_judge(const struct schedule *schedule,
     if (oldest_us <= wall_us && wall_us - oldest_us >= schedule->max_lag_us) {
         memory->drain_to = backlog->end;
         memory->drain_reason = REASON_LAG;
-    }
-    if (ordered_to > memory->drain_to) {
-        memory->drain_to = ordered_to;
-        memory->drain_reason = REASON_ORDER;
     }
     if (backlog->first < memory->drain_to)
         return go(memory, memory->drain_reason);

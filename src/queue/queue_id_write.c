@@ -145,6 +145,9 @@ static void enter(struct id_files *files)
         if (old->name != files->file.name)
             disk->unlink(disk, path);
     }
+    /* One of this name that could not be read is gone: the new file has it. */
+    if (files->count > 0 && files->list[files->count - 1].name == files->file.name)
+        files->count--;
     files->file.count = files->file.stored;
     id_files_add(files, &files->file);
     id_files_prune(files);

@@ -67,8 +67,19 @@ void segment_leave(struct wal *wal)
     wal->fd = -1;
 }
 
+/* A file system that takes no changes says so of names that are not there, too. */
+static bool is_there(struct disk *disk, const char *path)
+{
+    int fd = disk->open(disk, path, O_RDONLY);
+
+    if (fd >= 0)
+        disk->close(disk, fd);
+    return fd != -ENOENT;
+}
+
 int segment_delete(struct wal *wal, const struct wal_segment *segment, struct err *err)
 {
+    struct disk *disk = wal->options.disk;
     char path[SEGMENT_PATH];
     int code;
 
@@ -78,8 +89,8 @@ int segment_delete(struct wal *wal, const struct wal_segment *segment, struct er
         spare_path(wal, segment->number, path);
     else
         unfinished_path(wal, segment->number, path);
-    code = wal->options.disk->unlink(wal->options.disk, path);
-    return code < 0 && code != -ENOENT ? err_system(err, -code, "remove %s", path) : 0;
+    code = disk->unlink(disk, path);
+    return code < 0 && is_there(disk, path) ? err_system(err, -code, "remove %s", path) : 0;
 }
 
 /* If it cannot be deleted now its room is still taken, and the preparer tries it again. */

@@ -47,6 +47,17 @@ static void a_refused_one_that_rots_before_the_ledger_has_it_is_passed_over(void
     assert_int_equal(forwarding_said(at, "the ledger can be written again"), 1);
 }
 
+/* With nothing behind it that the reader would have to go on to. */
+static void the_last_one_that_rots_before_the_ledger_has_it_is_passed_over(void **state)
+{
+    struct forwarding *at = *state;
+
+    rot(at, refuse_one_more_than_the_ledger_takes(at));
+    forwarding_wait(queue_status(at->queue).pending_transactions == 0);
+    assert_int_equal(queue_status(at->queue).damaged, 1);
+    assert_int_equal(ledger_counts(at->ledger).failed, 1);
+}
+
 static void a_refused_one_that_cannot_be_read_now_is_no_fault_of_the_ledgers(void **state)
 {
     struct forwarding *at = *state;
@@ -126,6 +137,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         forwarding_test(a_refused_one_that_rots_before_the_ledger_has_it_is_passed_over),
+        forwarding_test(the_last_one_that_rots_before_the_ledger_has_it_is_passed_over),
         forwarding_test(a_refused_one_that_cannot_be_read_now_is_no_fault_of_the_ledgers),
         forwarding_test(a_full_ledger_is_said_once_though_the_cursor_gets_on),
         forwarding_test(a_refusal_ahead_of_what_cannot_be_stored_now_is_counted_and_said_once),

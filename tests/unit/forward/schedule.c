@@ -246,6 +246,11 @@ static void an_order_is_for_what_was_there_when_it_was_given(void **state)
     (void)state;
     set_zone("UTC");
     now = at(2026, 11, 24, 12, 0);
+    /* Given inside the window, it holds when that closes. */
+    backlog = waits(now, 100, 150);
+    assert_true(schedule_judge(&schedule, &memory, 120, &backlog, at(2026, 11, 24, 2, 59)).go);
+    assert_true(schedule_judge(&schedule, &memory, 0, &backlog, at(2026, 11, 24, 3, 0)).go);
+    memory = (struct schedule_memory){0};
     /* Nothing was: what has come until it is looked at waits. */
     backlog = waits(now, 100, 150);
     assert_false(schedule_judge(&schedule, &memory, 100, &backlog, now).go);

@@ -262,6 +262,28 @@ static void what_became_no_segment_and_cannot_be_deleted_counts(void **state)
     }
 }
 
+static void a_disk_that_takes_no_changes_is_not_called_full(void **state)
+{
+    struct harness harness;
+    struct err reason;
+    (void)state;
+
+    begin(&harness, 0);
+    harness.options.heal_every_ms = 1;
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    fault_disk_fail(harness.faults, FAULT_OPEN, ".new", 0, UINT32_MAX, ENOENT); /* none is made */
+    fault_disk_fail(harness.faults, FAULT_UNLINK, NULL, 0, UINT32_MAX, EROFS);
+    assert_int_equal(harness_put(&harness, "first", NULL), ERR_IO);
+    await_failed(&harness, FAULT_UNLINK, 2 * BOUND / SEGMENT);
+    assert_true(wal_refusing(harness.wal, &reason));
+    assert_int_equal(reason.code, ERR_IO);
+    assert_int_equal(wal_stats(harness.wal).bytes_on_disk, 0);
+    fault_disk_fail(harness.faults, FAULT_OPEN, NULL, 0, 0, 0);
+    fault_disk_fail(harness.faults, FAULT_UNLINK, NULL, 0, 0, 0);
+    harness_await_refusing(&harness, false);
+    harness_end(&harness);
+}
+
 static void a_segment_that_was_named_and_not_begun_counts_until_it_is_deleted(void **state)
 {
     struct harness harness;
@@ -303,6 +325,7 @@ int main(void)
         cmocka_unit_test(a_log_that_is_closed_meanwhile_finishes_the_round),
         cmocka_unit_test(a_file_that_has_its_new_name_goes_by_it),
         cmocka_unit_test(what_became_no_segment_and_cannot_be_deleted_counts),
+        cmocka_unit_test(a_disk_that_takes_no_changes_is_not_called_full),
         cmocka_unit_test(a_segment_that_was_named_and_not_begun_counts_until_it_is_deleted),
     };
 
