@@ -22,6 +22,7 @@ enum {
     KEPT_BYTES = 4 << 20,
     ARENAS = 2,
     LEAST_RETENTION_MS = 3600 * 1000,
+    LEAST_COMMIT_ROOM = 8 << 20, /* what the session of a request adds to its transactions */
 };
 
 struct engine {
@@ -68,6 +69,11 @@ static int check_options(struct engine *engine, struct err *err)
         return err_set(err, ERR_INVALID,
                        "BODY_MEMORY=%" PRIu64 ": must be at least MAX_BODY_BYTES, %" PRIu64,
                        config->body_memory, config->max_body_bytes);
+    if (config->commit_max_bytes < config->max_body_bytes + LEAST_COMMIT_ROOM)
+        return err_set(err, ERR_INVALID,
+                       "COMMIT_MAX_BYTES=%" PRIu64 ": must be at least %d more than "
+                       "MAX_BODY_BYTES, %" PRIu64,
+                       config->commit_max_bytes, LEAST_COMMIT_ROOM, config->max_body_bytes);
     if (auth_open(config->allowed_urns, &engine->auth, err) != 0)
         return err_wrap(err, "ALLOWED_URNS");
     if (auth_origins_parse(config->cors_origins, &engine->origins, err) != 0)
@@ -279,12 +285,11 @@ static int start(struct engine *engine, struct err *err)
 
 static void stop(struct engine *engine, bool served)
 {
-    if (engine->server != NULL) {
-        if (served)
-            http_stop(engine->server, FINISH_MS);
+    if (engine->server != NULL && served)
+        http_stop(engine->server, FINISH_MS);
+    api_close(engine->api); /* whose readers may still be waking a loop */
+    if (engine->server != NULL)
         http_close(engine->server);
-    }
-    api_close(engine->api);
     upkeep_stop(engine->upkeep);
     forward_stop(engine->forward, served ? (int64_t)engine->config->shutdown_timeout : 0);
     queue_close(engine->queue);

@@ -204,9 +204,12 @@ void *loop_main(void *arg)
         loop->arg = options->loop_start(loop, options->arg);
     accept_start(loop);
     sem_post(&loop->server->ready);
-    while (wait_ms >= 0)
-        wait_ms = turn(loop, wait_ms);
-    mailbox_deliver(&loop->mailbox);
+    do {
+        while (wait_ms >= 0)
+            wait_ms = turn(loop, wait_ms);
+        mailbox_deliver(&loop->mailbox); /* with a connection, if one was on its way here */
+        wait_ms = 0;
+    } while (loop->open > 0);
     tell_owner(loop);
     if (options->loop_stop != NULL)
         options->loop_stop(loop, loop->arg);

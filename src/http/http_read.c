@@ -194,8 +194,7 @@ static int take_chunks(struct http_conn *conn)
 /* Chunks that have become many. */
 static bool wants_admission(const struct http_conn *conn)
 {
-    return conn->chunked && !conn->whole && !conn->admitted &&
-           body_so_far(conn) > HTTP_SMALL_BODY && !h2o_socket_is_writing(conn->sock);
+    return conn->chunked && !conn->whole && !conn->admitted && body_so_far(conn) > HTTP_SMALL_BODY;
 }
 
 static void take_body(struct http_conn *conn)
@@ -215,7 +214,7 @@ static void take_body(struct http_conn *conn)
     } else if (hold_is_over(conn)) {
         count_one(&conn->loop->over_memory);
         respond_refuse(conn, 503, "the memory for bodies of requests is full");
-    } else if (conn->whole && !h2o_socket_is_writing(conn->sock)) { /* "100 Continue" */
+    } else if (conn->whole) {
         request_dispatch(conn);
     } else if (conn->state != CONN_BODY) {
         conn_move(conn, CONN_BODY);
@@ -265,6 +264,13 @@ static void take_in(struct http_conn *conn)
         h2o_buffer_consume(input, (*input)->size);
 }
 
+/* A "100 Continue" that is not written yet: nothing of the body is asked for before. Behind it an
+ * answer could not be written, so what came could not be refused either. */
+static bool is_continuing(const struct http_conn *conn)
+{
+    return conn->state == CONN_BODY && h2o_socket_is_writing(conn->sock);
+}
+
 /* libh2o reads what it decrypts, and nothing else: it would read on before the head is looked at,
  * into a memory that it doubles, and copies, every few kilobytes. */
 void read_event(h2o_socket_t *sock, const char *err)
@@ -280,13 +286,18 @@ void read_event(h2o_socket_t *sock, const char *err)
         conn_close(conn);
         return;
     }
+    if (is_continuing(conn)) {
+        conn_stop(conn);
+        return;
+    }
     do {
         if (!conn->secure)
             more = receive(conn);
         if (conn->state == CONN_CLOSING || conn->state == CONN_CLOSED)
             return;
         take_in(conn);
-    } while (more && (conn->state == CONN_HEAD || (conn->state == CONN_BODY && !conn->whole)));
+    } while (more && !is_continuing(conn) &&
+             (conn->state == CONN_HEAD || (conn->state == CONN_BODY && !conn->whole)));
     hold_update(conn);
     conn_close_if_ended(conn);
 }

@@ -198,10 +198,12 @@ static void on_continued(h2o_socket_t *sock, const char *err)
 {
     struct http_conn *conn = conn_of(sock);
 
-    if (err != NULL)
+    if (err != NULL) {
         conn_close(conn);
-    else if (conn->state == CONN_BODY)
+    } else if (conn->state == CONN_BODY) {
+        conn_unwatch(conn);
         read_on(conn);
+    }
 }
 
 void respond_continue(struct http_conn *conn)

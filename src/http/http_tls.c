@@ -84,6 +84,8 @@ static void on_first_bytes(h2o_socket_t *sock, const char *err)
         conn_close(conn);
         return;
     }
+    if (sock->input->size == 0)
+        return;
     h2o_socket_read_stop(sock);
     if (*sock->input->bytes == RECORD_HANDSHAKE) {
         h2o_socket_ssl_handshake(sock, conn->context, NULL, on_shaken);
