@@ -124,7 +124,8 @@ const struct config_option config_table[] = {
     {NULL, "SEGMENT_BYTES", SIZE(segment_bytes, 16 * MIB, GIB), "64MiB", NULL,
      "size of one file of the queue's log; QUEUE_MAX_BYTES holds at least four"},
     {NULL, "COMMIT_MAX_BYTES", SIZE(commit_max_bytes, 32 * MIB, GIB), "64MiB", NULL,
-     "what may wait for one group commit, per worker; over it: 503"},
+     "what may wait for one group commit, per worker; over it: 503; at least 8MiB more than "
+     "MAX_BODY_BYTES"},
     {NULL, "DEDUP_IDS", INTEGER(dedup_ids, 0, 100000000), "1000000", NULL,
      "client ids remembered to recognise repeats, the latest ones; 32 to 40 bytes of memory each"},
     {NULL, "QUARANTINE_MAX_BYTES", SIZE(quarantine_max_bytes, 0, PIB), "256MiB", NULL,
