@@ -149,7 +149,8 @@ MUST_CHECK int ledger_forget(struct ledger *ledger, struct slice user, bool eras
                              uint64_t position, int64_t now_us, uint64_t most,
                              struct ledger_order *ret, struct err *err);
 
-/* It has been carried out; ERR_NOT_FOUND if it has moved on meanwhile. Durable on return. */
+/* It has been carried out; ERR_NOT_FOUND if it has moved on or been given again meanwhile. Durable
+ * on return. */
 MUST_CHECK int ledger_forgotten(struct ledger *ledger, const struct ledger_order *order,
                                 struct err *err);
 

@@ -174,6 +174,13 @@ int ledger_forget(struct ledger *ledger, struct slice user, bool erase, uint64_t
     return code;
 }
 
+/* Still as it was handed out? Where nothing was accepted in between, one that was given again has
+ * the same position and only a later instant, before which it holds for the rows of others. */
+static bool is_same(const struct ledger_order *now, const struct ledger_order *then)
+{
+    return now->position == then->position && now->ordered_us == then->ordered_us;
+}
+
 int ledger_forgotten(struct ledger *ledger, const struct ledger_order *order, struct err *err)
 {
     const struct ledger_order *before;
@@ -183,7 +190,7 @@ int ledger_forgotten(struct ledger *ledger, const struct ledger_order *order, st
     done.done = true;
     pthread_mutex_lock(&ledger->lock);
     before = find(&ledger->orders, slice_of(order->user), order->erase);
-    if (before == NULL || before->done || before->position != order->position)
+    if (before == NULL || before->done || !is_same(before, order))
         code = err_set(err, ERR_NOT_FOUND, "the order to forget a user has changed meanwhile");
     else
         code = keep_order(ledger, &done, "end the order to forget a user", err);

@@ -156,6 +156,22 @@ static void an_order_that_moved_on_is_not_done(void **state)
     ledger_close(ledger);
 }
 
+/* Nothing was accepted here in between, but in the store there may be rows of others. */
+static void an_order_that_was_given_again_at_the_same_position_is_not_done(void **state)
+{
+    struct ledger *ledger = open_scratch(*state);
+    struct ledger_order first, second, found;
+
+    assert_int_equal(ledger_forget(ledger, SLICE("jdoe"), true, 50, 10, MOST, &first, NULL), 0);
+    assert_int_equal(ledger_forget(ledger, SLICE("jdoe"), true, 50, 20, MOST, &second, NULL), 0);
+    assert_int_equal(ledger_forgotten(ledger, &first, NULL), ERR_NOT_FOUND);
+    assert_true(ledger_next_order(ledger, 50, &found));
+    assert_int_equal(found.ordered_us, 20);
+    assert_int_equal(ledger_forgotten(ledger, &second, NULL), 0);
+    assert_int_equal(ledger_open_orders(ledger), 0);
+    ledger_close(ledger);
+}
+
 static void orders_survive_and_hold_until_they_are_dropped(void **state)
 {
     struct ledger *ledger = open_scratch(*state);
@@ -295,6 +311,7 @@ int main(void)
         in_scratch(orders_are_bounded_but_for_repeats),
         in_scratch(open_orders_come_back_oldest_first_once_the_cursor_is_there),
         in_scratch(an_order_that_moved_on_is_not_done),
+        in_scratch(an_order_that_was_given_again_at_the_same_position_is_not_done),
         in_scratch(orders_survive_and_hold_until_they_are_dropped),
         in_scratch(a_record_is_replaced_and_keeps_its_state),
         in_scratch(both_kinds_are_erased_and_count_as_discarded_once),
