@@ -111,7 +111,7 @@ static const struct metric {
     {"store_conflicts_total", "", "counter", "Attempts that found the cursor elsewhere.",
      FIELD(forward.conflicts, READ_UINT)},
     {"sessions_total", "{result=\"resolved\"}", "counter",
-     "Transactions stored, by what became of their session.",
+     "Transactions stored, or refused with the user known, by what became of their session.",
      FIELD(forward.sessions[USERS_RESOLVED], READ_UINT)},
     {"sessions_total", "{result=\"refused\"}", NULL, NULL,
      FIELD(forward.sessions[USERS_REFUSED], READ_UINT)},

@@ -7,6 +7,18 @@
 
 #include "base/clock.h"
 
+void note_resolved(struct forward *forward, const struct txn *txn, struct slice record)
+{
+    struct txn kept;
+
+    if (txn->session.at == NULL || txn_decode_head(record, &kept, NULL) != 0 ||
+        kept.session.at != NULL)
+        return;
+    pthread_mutex_lock(&forward->lock);
+    forward->status.sessions[USERS_RESOLVED]++;
+    pthread_mutex_unlock(&forward->lock);
+}
+
 static int record(struct forward *forward, uint64_t position, const struct txn *txn,
                   struct slice reason, bool *ret_new, struct err *err)
 {
@@ -19,6 +31,8 @@ static int record(struct forward *forward, uint64_t position, const struct txn *
     bytes.len = 0;
     if (forward_record(forward, position, txn, &bytes)) {
         code = ledger_fail(ledger, position, buf_slice(&bytes), reason, clock_wall_us(), err);
+        if (code == 0 && is_new)
+            note_resolved(forward, txn, buf_slice(&bytes));
     } else {
         is_new = false;
         code = ledger_erase(ledger, position, err);

@@ -79,6 +79,10 @@ void *writer_run(void *forward);
 MUST_CHECK int record_refusal(struct forward *forward, uint64_t position, struct slice reason,
                               bool *ret_new, struct err *err);
 
+/* forward_fail.c: counts a session that the record of its failed transaction does not have any
+ * more, for whose it was is known: another try does not see it. */
+void note_resolved(struct forward *forward, const struct txn *txn, struct slice record);
+
 /* forward_retry.c: gives failed ones that are marked for it another try. 0, or the store's
  * ERR_UNAVAILABLE, or its ERR_CONFLICT: its cursor is before one of them, which is met again in the
  * ordinary way; or the ledger's errors. Writer only. */
@@ -100,7 +104,8 @@ struct forward_user {
 bool forward_user(const struct forward *forward, uint64_t position, const struct txn *txn,
                   struct forward_user *ret);
 
-/* The record of a transaction as the ledger may keep it: a user who is forgotten is not in it.
+/* The record of a transaction as the ledger may keep it: a user who is forgotten is not in it, nor
+ * a session whose user is known, but that user: by it the transaction is found to be forgotten.
  * False if the transaction is to be erased. */
 bool forward_record(const struct forward *forward, uint64_t position, const struct txn *txn,
                     struct buf *ret);

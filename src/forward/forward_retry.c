@@ -69,6 +69,8 @@ static int note(struct forward *forward, const struct ledger_failed *failed, con
         code =
             ledger_fail(ledger, failed->position, txn != NULL ? buf_slice(&record) : failed->record,
                         slice_of(words), clock_wall_us(), err);
+    if (code == 0 && outcome != 0 && txn != NULL)
+        note_resolved(forward, txn, buf_slice(&record));
     buf_free(&record);
     return code == ERR_NOT_FOUND ? 0 : code; /* erased meanwhile, for its user is forgotten */
 }

@@ -38,6 +38,10 @@ bool forward_record(const struct forward *forward, uint64_t position, const stru
         return false;
     if (known && user.verdict == LEDGER_ANONYMISE)
         kept.pennkey = kept.session = (struct slice){0};
+    if (known && user.verdict == LEDGER_KEEP && user.session == USERS_RESOLVED) {
+        kept.pennkey = slice_of(user.storage); /* a pseudonym it gets when it is tried again */
+        kept.session = (struct slice){0};
+    }
     buf_reserve(ret, txn_encoded_max(&kept));
     ret->len += txn_encode(&kept, ret->data + ret->len);
     return true;

@@ -42,6 +42,14 @@ static bool is_of(const struct upkeep_rooms *rooms, const struct txn *txn, const
            strcmp(name, user) == 0;
 }
 
+/* Also by the alias. A session is in the ledger if it was not resolved when its transaction failed;
+ * it may have been since. */
+static bool is_meant(const struct cleaning *cleaning, const struct txn *txn)
+{
+    return is_of(cleaning->rooms, txn, cleaning->order->user) ||
+           (cleaning->alias.at != NULL && slice_equal(txn->pennkey, cleaning->alias));
+}
+
 static int anonymise(struct cleaning *cleaning, const struct ledger_failed *failed)
 {
     struct txn_datapoint datapoints[TXN_MAX_DATAPOINTS];
@@ -72,9 +80,7 @@ static int clean_failed(void *arg, const struct ledger_failed *failed)
     int code;
 
     if (failed->position >= order->position || txn_decode_head(failed->record, &txn, NULL) != 0 ||
-        txn.pennkey.at == NULL ||
-        !(slice_is(txn.pennkey, order->user) ||
-          (cleaning->alias.at != NULL && slice_equal(txn.pennkey, cleaning->alias))))
+        !is_meant(cleaning, &txn))
         return 0;
     if (order->erase && failed->position >= cleaning->cursor)
         return 0;

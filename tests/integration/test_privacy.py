@@ -335,6 +335,70 @@ def test_a_session_of_a_forgotten_user_is_nobodys(engines, providers, delete):
     assert users_stored(engine) == {after: "jdoe"} | ({} if delete else {before: None})
 
 
+@pytest.fixture
+def asking(engines, providers, store_url):
+    """An engine that asks whose a session is, and refuses what is taboo."""
+    provider = providers()
+    provider.knows("session-of-jdoe", "jdoe")
+    engine = engines(
+        DATABASE_URL=store_url,
+        INTROSPECTION_URL=provider.introspection_url,
+        INTROSPECTION_CLIENT_ID=provider.client_id,
+        INTROSPECTION_CLIENT_SECRET=provider.client_secret,
+        INTROSPECTION_TIMEOUT="300ms",
+        INTROSPECTION_PATIENCE="1s",
+        FORWARD_RETRY_MIN="10ms",
+        FORWARD_RETRY_MAX="100ms",
+    )
+    engine.wait_until(lambda: engine.status()["store"]["state"] == "up")
+    refuse(store_url)
+    engine.provider = provider
+    return engine
+
+
+def fail_one_of_the_session(engine):
+    body = a_transaction(pennkey=None, data=[{"key": "taboo", "value": "x"}])
+    identity = engine.post(body, headers={"X-Session-Id": "session-of-jdoe"}).json()["id"]
+    engine.wait_until(lambda: engine.transaction(identity)["status"] == "failed")
+    engine.wait_until_stored()
+    return identity
+
+
+def assert_forgotten(engine, failed, url, delete):
+    """With its user or not, the failed transaction does not come back as theirs."""
+    told = forget(engine, "jdoe", delete=delete)
+    assert (told["failed"], told["pending"]) == (1, False)
+    allow(url)
+    if delete:
+        assert engine.get(f"/v1/transactions/{failed}").status_code == 404
+        return
+    engine.request("POST", f"/v1/transactions/{failed}/retry")
+    engine.wait_until(lambda: engine.transaction(failed)["status"] == "successful")
+    assert users_stored(engine)[failed] is None
+
+
+@pytest.mark.parametrize("delete", [False, True])
+def test_a_refused_transaction_of_a_session_is_forgotten_with_its_user(asking, store_url, delete):
+    failed = fail_one_of_the_session(asking)
+    asking.restart()  # what was known of the session is gone
+    assert_forgotten(asking, failed, store_url, delete)
+
+
+@pytest.mark.parametrize("delete", [False, True])
+def test_a_session_that_was_resolved_after_its_transaction_failed_is_forgotten(
+    asking, store_url, delete
+):
+    asking.provider.stop()
+    failed = fail_one_of_the_session(asking)
+    assert asking.transaction(failed)["pennkey"] is None, "nobody could say in time"
+    asking.provider.start()
+    body = a_transaction(pennkey=None)
+    later = asking.post(body, headers={"X-Session-Id": "session-of-jdoe"}).json()["id"]
+    asking.wait_until(lambda: users_stored(asking) == {later: "jdoe"})
+    asking.wait_until_stored()
+    assert_forgotten(asking, failed, store_url, delete)
+
+
 def test_no_more_orders_than_there_is_room_for(engines, postgres):
     url = postgres.url()
     postgres.stop()

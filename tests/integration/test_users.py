@@ -341,17 +341,32 @@ def test_a_backlog_past_patience_is_given_up_at_once_while_nobody_answers(
     assert provider.introspection.requests == 0
 
 
+def refuse(postgres):
+    check = "CHECK (datapoint <> 'club.visit.0') NOT VALID"
+    postgres.ask(f"ALTER TABLE event ADD CONSTRAINT refuse {check}")
+
+
+def allow(postgres):
+    postgres.ask("ALTER TABLE event DROP CONSTRAINT refuse")
+
+
+def fail_one(engine, session):
+    failed = send(engine, session)
+    engine.wait_until(lambda: engine.transaction(failed)["status"] == "failed")
+    return failed
+
+
 def test_a_failed_transaction_is_resolved_when_it_is_tried_again(asking, provider, postgres):
-    engine = asking(DATABASE_URL=postgres.url())
+    engine = asking(DATABASE_URL=postgres.url(), INTROSPECTION_PATIENCE="1s")
     engine.accept()
     engine.wait_until_stored()
-    refuse = "ALTER TABLE event ADD CONSTRAINT refuse CHECK (datapoint <> 'club.visit.0') NOT VALID"
-    postgres.ask(refuse)
-    failed = send(engine, "session-of-jdoe")
-    engine.wait_until(lambda: engine.transaction(failed)["status"] == "failed")
+    refuse(postgres)
     provider.stop()
-    engine.restart(SHUTDOWN_TIMEOUT="1h")  # that nothing waits for
-    postgres.ask("ALTER TABLE event DROP CONSTRAINT refuse")
+    failed = fail_one(engine, "session-of-jdoe")
+    assert engine.transaction(failed)["pennkey"] is None, "nobody could say in time"
+    # That nothing waits for the end, and the second try for the provider.
+    engine.restart(SHUTDOWN_TIMEOUT="1h", INTROSPECTION_PATIENCE="1h")
+    allow(postgres)
     assert engine.post("", f"/v1/transactions/{failed}/retry").status_code == 202
     engine.wait_for_log("introspection fails")
     other = engine.accept()
@@ -363,6 +378,43 @@ def test_a_failed_transaction_is_resolved_when_it_is_tried_again(asking, provide
     engine.wait_until_stored()
     assert user_of(engine, failed) == "jdoe"
     expect(engine, 1, 0, 0)
+
+
+@pytest.mark.parametrize("pseudonymize", ["off", "on"])
+def test_a_failed_transaction_keeps_its_user_and_not_the_session(
+    asking, provider, postgres, pseudonymize
+):
+    engine = asking(DATABASE_URL=postgres.url(), PSEUDONYMIZE=pseudonymize)
+    user = user_of(engine, engine.accept(pennkey="jdoe"))
+    refuse(postgres)
+    failed = fail_one(engine, "session-of-jdoe")
+    assert engine.transaction(failed)["pennkey"] == user
+    exported = engine.command("transactions", "export").stdout
+    assert json.loads(exported)["pennkey"] == user
+    provider.stop()
+    engine.restart()
+    for ledger in engine.data_dir.glob("ledger.db*"):
+        assert b"session-of-jdoe" not in ledger.read_bytes()
+    allow(postgres)
+    engine.post("", f"/v1/transactions/{failed}/retry")
+    engine.wait_until(lambda: engine.transaction(failed)["status"] == "successful")
+    assert user_of(engine, failed) == user
+
+
+def test_a_session_is_counted_once_however_often_its_transaction_is_tried(asking, postgres):
+    engine = asking(DATABASE_URL=postgres.url())
+    engine.accept()
+    engine.wait_until_stored()
+    refuse(postgres)
+    failed = fail_one(engine, "session-of-jdoe")
+    expect(engine, 1, 0, 0)
+    engine.post("", f"/v1/transactions/{failed}/retry")
+    engine.wait_until(lambda: engine.transaction(failed)["attempts"] == 2)
+    allow(postgres)
+    engine.post("", f"/v1/transactions/{failed}/retry")
+    engine.wait_until(lambda: engine.transaction(failed)["status"] == "successful")
+    send(engine, "session-of-bfranklin")
+    expect(engine, 2, 0, 0)
 
 
 def test_sessions_are_shown_to_nobody(asking, provider, postgres):
