@@ -36,6 +36,26 @@ static int one(struct cli *cli, struct source *source, each *act, struct buf *ou
     return code;
 }
 
+/* The ids of the rows, each with its NUL. Only the rows' own members count: a user may be named
+ * "id" as well. */
+static void take_ids(const struct json_node *tape, struct buf *ids)
+{
+    const struct json_node *rows = cli_member(tape, 0, "transactions");
+    uint32_t row;
+
+    if (rows == NULL || rows->type != JSON_ARRAY)
+        return;
+    row = (uint32_t)(rows - tape) + 1;
+    for (uint32_t n = 0; n < rows->count; n++, row = tape[row].next) {
+        const struct json_node *id = cli_member(tape, row, "id");
+
+        if (id == NULL || id->type != JSON_STRING)
+            continue;
+        buf_append_slice(ids, json_text(id));
+        buf_append_char(ids, '\0');
+    }
+}
+
 /* The ids of one page of failed transactions, each with its NUL, in `ids`. */
 static int failed_ids(struct source *source, struct buf *ids, struct err *err)
 {
@@ -48,15 +68,23 @@ static int failed_ids(struct source *source, struct buf *ids, struct err *err)
         buf_reserve(&page, JSON_PADDING);
         code = json_parse(parser, buf_slice(&page), &tape, err);
     }
-    for (uint32_t i = 1; code == 0 && i + 1 < tape[0].next; i++) {
-        if (tape[i].type == JSON_STRING && slice_is(json_text(&tape[i]), "id")) {
-            buf_append_slice(ids, json_text(&tape[i + 1]));
-            buf_append_char(ids, '\0');
-        }
-    }
+    if (code == 0)
+        take_ids(tape, ids);
     buf_free(&page);
     json_parser_close(parser);
     return code;
+}
+
+/* One of many. That it has been discarded, or stored, since it was listed is no fault: then there
+ * is nothing to try again. */
+static int retry_listed(struct source *source, const char *id, unsigned *marked, struct err *err)
+{
+    struct buf out = {0};
+    int code = source_retry(source, id, &out, err);
+
+    buf_free(&out);
+    *marked += code == 0;
+    return code == ERR_NOT_FOUND || code == ERR_CONFLICT ? 0 : code;
 }
 
 /* Every failed transaction once: those that fail again meanwhile lie behind `after`. */
@@ -75,12 +103,8 @@ static int retry_all(struct cli *cli, struct source *source, struct err *err)
         cli->after = last[0] != '\0' ? last : NULL;
         code = failed_ids(source, &ids, err);
         for (id = ids.data; code == 0 && id < ids.data + ids.len; id += strlen(id) + 1) {
-            struct buf out = {0};
-
             snprintf(last, sizeof last, "%s", id);
-            code = source_retry(source, id, &out, err);
-            marked += code == 0;
-            buf_free(&out);
+            code = retry_listed(source, id, &marked, err);
         }
         id = ids.len > 0 ? last : NULL;
         buf_free(&ids);

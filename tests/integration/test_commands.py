@@ -284,6 +284,44 @@ def test_all_failed_transactions_are_tried_again(engine, failing, reach):
     assert engine.command("transactions", "retry", "--all").stdout.startswith("0 ")
 
 
+def test_a_user_named_id_is_not_taken_for_an_id(engine, failing, reach):
+    failing.append(engine.accept(data=[{"key": "no", "value": 1}], pennkey="id"))
+    assert engine.wait_until_stored()["failed"] == 3
+    run_sql(engine, "DROP TRIGGER no")
+    online = reach(engine)
+    assert engine.command("transactions", "retry", "--all").stdout.startswith("3 ")
+    if not online:
+        engine.start()
+    assert engine.wait_until_stored()["successful"] == 3
+    assert engine.stored_ids() == dict.fromkeys(failing, 1)
+
+
+@pytest.mark.parametrize("fate", ["recovered", "discarded"])
+def test_what_is_failed_no_longer_does_not_end_a_retry_of_all(engine, failing, reach, fate):
+    """It goes between the page that has it and its turn: as soon as another one is marked."""
+    for _ in range(2):
+        failing.append(engine.accept(data=[{"key": "no", "value": 1}]))
+    assert engine.wait_until_stored()["failed"] == 4
+    engine.command("transactions", "discard", failing.pop())
+    run_sql(engine, "DROP TRIGGER no")
+    engine.stop()
+    ledger = sqlite3.connect(engine.data_dir / "ledger.db")
+    second = ledger.execute("SELECT position FROM failed ORDER BY 1 LIMIT 1 OFFSET 1").fetchone()[0]
+    note = f"INSERT OR IGNORE INTO discarded VALUES ({second});" if fate == "discarded" else ""
+    ledger.execute(
+        f"CREATE TRIGGER gone AFTER UPDATE ON failed WHEN new.retrying = 1 BEGIN {note} "
+        f"DELETE FROM failed WHERE position = {second}; END"
+    )
+    ledger.close()
+    engine.start()
+    online = reach(engine)
+    done = engine.command("transactions", "retry", "--all")
+    assert (done.stdout, done.returncode) == ("2 marked for another try\n", 0)
+    if not online:
+        engine.start()
+    engine.wait_until(lambda: engine.stored_ids() == dict.fromkeys([failing[0], failing[2]], 1))
+
+
 # -- migrate
 
 
