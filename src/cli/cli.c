@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -185,7 +186,7 @@ static int run(struct cli *cli, const struct command *command, char *const *envi
     return code;
 }
 
-int cli_main(int argc, char **argv, char *const *environment)
+static int dispatch(int argc, char **argv, char *const *environment)
 {
     struct cli cli = {.argc = argc - 1, .argv = argv + 1};
 
@@ -207,4 +208,26 @@ int cli_main(int argc, char **argv, char *const *environment)
             return run(&cli, &commands[i], environment);
     }
     return cli_usage("there is no command \"%s\"", argv[1]);
+}
+
+/* What a command says is most of what it does, and a key is shown only once: it is not done before
+ * all of that has been written. */
+static int flush(void)
+{
+    struct err err;
+
+    if (fflush(stdout) != 0)
+        err_system(&err, errno, "write to stdout");
+    else if (ferror(stdout) != 0) /* earlier; nobody has kept why */
+        err_set(&err, ERR_IO, "write to stdout: not all of it was written");
+    else
+        return EXIT_DONE;
+    return cli_failed(&err);
+}
+
+int cli_main(int argc, char **argv, char *const *environment)
+{
+    int code = dispatch(argc, argv, environment);
+
+    return code == EXIT_DONE ? flush() : code;
 }

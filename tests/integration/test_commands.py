@@ -100,6 +100,39 @@ def test_the_version_is_one_line(idle):
     assert re.fullmatch(r"labs-analytics \d+\.\d+\.\d+\n", idle.command("--version").stdout)
 
 
+def into_a_full_disk(engine, *words):
+    with open("/dev/full", "w") as full:
+        return subprocess.run(
+            [BINARY, *words],
+            env=engine.environment,
+            cwd=engine.folder,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+
+
+@pytest.mark.parametrize(
+    "words", ["--help", "--version", "token --help", "token", "config", "config --markdown"]
+)
+def test_a_command_whose_output_is_not_written_fails(idle, words):
+    done = into_a_full_disk(idle, *words.split())
+    assert done.returncode == 1
+    assert re.fullmatch(r"labs-analytics: write to stdout: [^\n]+\n", done.stderr)
+
+
+@pytest.mark.parametrize("words", ["status", "transactions list --json", "key create --scope read"])
+def test_an_answer_that_is_not_written_fails(engine, reach, words):
+    reach(engine)
+    done = into_a_full_disk(engine, *words.split())
+    assert done.returncode == 1
+    told = done.stderr.splitlines()[
+        -1
+    ]  # behind the audit's line, if the command has changed a thing
+    assert told == "labs-analytics: write to stdout: No space left on device"
+
+
 # -- token
 
 
