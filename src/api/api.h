@@ -58,7 +58,8 @@ MUST_CHECK int api_write_transactions(const struct api_view *view, enum api_list
                                       struct slice after, unsigned limit, struct buf *out,
                                       struct err *err);
 /* Failed ones behind `after`, a line of JSON each that POST /v1/transactions takes as it stands; no
- * more than `limit`, and fewer when they are large. Nothing at all: there are no more. */
+ * more than `limit`, and fewer when they are large. Left out are those to be erased with their
+ * user, and those whose record cannot be read. Nothing at all: there are no more. */
 MUST_CHECK int api_export_failed(const struct api_view *view, struct slice after, unsigned limit,
                                  struct buf *out, struct err *err);
 MUST_CHECK int api_write_deliveries(const struct api_view *view, unsigned limit, struct buf *out,

@@ -18,7 +18,6 @@ enum { PAGE_BYTES = 4 << 20 };
 struct exporting {
     const struct api_view *view;
     struct buf *out;
-    struct err *err;
     uint64_t cursor; /* when the page began */
     unsigned seen;
     uint64_t last;
@@ -87,7 +86,6 @@ static int export_one(void *arg, const struct ledger_failed *failed)
     struct txn_datapoint datapoints[TXN_MAX_DATAPOINTS];
     struct user user;
     struct txn txn;
-    int code;
 
     if (failed->position >= page->cursor) { /* the forwarder may yet meet these */
         page->ended = true;
@@ -95,10 +93,9 @@ static int export_one(void *arg, const struct ledger_failed *failed)
     }
     page->seen++;
     page->last = failed->position;
-    code = txn_decode(failed->record, &txn, datapoints, page->err);
-    if (code != 0)
-        return code;
-    if (name_user(page->view, failed->position, &txn, &user))
+    /* What cannot be read could not be posted either; the list has it, with the reason. */
+    if (txn_decode(failed->record, &txn, datapoints, NULL) == 0 &&
+        name_user(page->view, failed->position, &txn, &user))
         write_line(page->view, page->out, failed, &txn, user.name);
     return page->out->len >= PAGE_BYTES;
 }
@@ -106,13 +103,12 @@ static int export_one(void *arg, const struct ledger_failed *failed)
 int api_export_failed(const struct api_view *view, struct slice after, unsigned limit,
                       struct buf *out, struct err *err)
 {
-    struct exporting page = {
-        .view = view, .out = out, .err = err, .cursor = queue_status(view->queue).cursor};
+    struct exporting page = {.view = view, .out = out, .cursor = queue_status(view->queue).cursor};
     bool from_start = after.at == NULL;
 
     if (!from_start && read_id(view, after, &page.last, err) != 0)
         return err_set(err, ERR_INVALID, "after: must be the id of a transaction of this engine");
-    /* A page of nothing but who is to be forgotten is not the end. */
+    /* A page of nothing but what is left out is not the end. */
     do {
         int code;
 

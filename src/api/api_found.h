@@ -29,9 +29,10 @@ void write_found(const struct api_view *view, struct buf *out, const struct foun
  * to be erased with its user. */
 bool from_txn(const struct api_view *view, struct found *found, const struct txn *txn);
 /* A transaction of the ledger; `whole`: with its datapoints. Until the cursor, taken before the
- * ledger was asked, has passed it, it is not failed for good. */
-MUST_CHECK int write_failed(const struct api_view *view, const struct ledger_failed *failed,
-                            uint64_t cursor, bool whole, struct buf *out, struct err *err);
+ * ledger was asked, has passed it, it is not failed for good. One whose record cannot be read has
+ * the reason as its error, and null for what nobody knows. */
+void write_failed(const struct api_view *view, const struct ledger_failed *failed, uint64_t cursor,
+                  bool whole, struct buf *out);
 /* The position that an id of this node names; ERR_NOT_FOUND for any other text. */
 MUST_CHECK int read_id(const struct api_view *view, struct slice id, uint64_t *ret,
                        struct err *err);

@@ -86,8 +86,23 @@ int read_id(const struct api_view *view, struct slice id, uint64_t *ret, struct 
     return 0;
 }
 
-int write_failed(const struct api_view *view, const struct ledger_failed *failed, uint64_t cursor,
-                 bool whole, struct buf *out, struct err *err)
+/* One whose record cannot be read is shown all the same: it can be discarded by its id, and hides
+ * no others. */
+static void write_unreadable(const struct api_view *view, struct buf *out,
+                             const struct found *found, const char *why)
+{
+    buf_append_char(out, '{');
+    write_id(view, out, "id", found->position);
+    buf_printf(out,
+               ",\"status\":\"%s\",\"product\":null,\"pennkey\":null,\"timestamp\":null,"
+               "\"received_at\":null,\"datapoints\":0,\"attempts\":%u,\"error\":",
+               found->status, found->attempts);
+    json_write_string(out, slice_of(why));
+    buf_append_char(out, '}');
+}
+
+void write_failed(const struct api_view *view, const struct ledger_failed *failed, uint64_t cursor,
+                  bool whole, struct buf *out)
 {
     bool pending = failed->retrying || failed->position >= cursor;
     struct txn_datapoint datapoints[TXN_MAX_DATAPOINTS];
@@ -96,15 +111,16 @@ int write_failed(const struct api_view *view, const struct ledger_failed *failed
                           .attempts = failed->attempts,
                           .error = failed->reason};
     struct txn txn;
-    int code = txn_decode(failed->record, &txn, datapoints, err);
+    struct err err;
 
-    if (code != 0)
-        return code;
+    if (txn_decode(failed->record, &txn, datapoints, &err) != 0) {
+        write_unreadable(view, out, &found, err.text);
+        return;
+    }
     (void)from_txn(view, &found, &txn); /* here it is erased by the ledger itself, soon */
     if (whole)
         found.whole = &txn;
     write_found(view, out, &found);
-    return 0;
 }
 
 static int find_in_store(const struct api_view *view, struct slice id, uint64_t position,
@@ -150,8 +166,10 @@ static int write_by_position(const struct api_view *view, struct slice id, uint6
     uint64_t cursor = queue_status(view->queue).cursor;
     int code = ledger_find(view->ledger, position, &failed, storage, err);
 
-    if (code == 0)
-        return write_failed(view, &failed, cursor, true, out, err);
+    if (code == 0) {
+        write_failed(view, &failed, cursor, true, out);
+        return 0;
+    }
     if (code != ERR_NOT_FOUND)
         return code;
     if ((code = ledger_discarded(view->ledger, position, &discarded, err)) != 0)

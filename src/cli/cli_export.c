@@ -21,7 +21,7 @@ enum {
     PAGE_LINES = 1000,
     CHUNK_LINES = 1000,
     CHUNK_BYTES = 4 << 20, /* with more than one line in it */
-    MOST_TOLD = 10,        /* refused lines that are told one by one */
+    MOST_TOLD = 10,        /* what is left out or refused and told one by one */
 };
 
 /* The id in the last line of a page. */
@@ -44,7 +44,7 @@ static int last_id(const struct buf *page, char ret[TXN_ID_SIZE], struct err *er
     return code;
 }
 
-int cli_export(struct cli *cli, struct source *source, struct err *err)
+static int export_pages(const struct cli *cli, struct source *source, struct err *err)
 {
     char last[TXN_ID_SIZE];
     const char *after = cli->after;
@@ -64,6 +64,35 @@ int cli_export(struct cli *cli, struct source *source, struct err *err)
             return code;
         after = last;
     }
+}
+
+/* A row that nobody could read the record of has no time of arrival. */
+static int tell_unreadable(void *arg, const char *id, const struct json_node *tape, uint32_t row,
+                           struct err *err)
+{
+    const struct json_node *received = cli_member(tape, row, "received_at");
+    const struct json_node *why = cli_member(tape, row, "error");
+    unsigned *count = arg;
+
+    (void)err;
+    if (received != NULL && received->type == JSON_NULL && (*count)++ < MOST_TOLD)
+        fprintf(stderr, "labs-analytics: %s: %.*s\n", id,
+                SLICE_ARG(why != NULL ? json_text(why) : SLICE("cannot be read")));
+    return 0;
+}
+
+/* The lines do not say what is not among them, so the list is asked. */
+int cli_export(struct cli *cli, struct source *source, struct err *err)
+{
+    unsigned unreadable = 0;
+    int code = export_pages(cli, source, err);
+
+    if (code == 0)
+        code = cli_each_failed(cli, source, tell_unreadable, &unreadable, err);
+    if (code == 0 && unreadable > 0)
+        code = err_set(err, ERR_CORRUPT,
+                       "failed transactions that cannot be read and were left out: %u", unreadable);
+    return code;
 }
 
 struct import {

@@ -103,7 +103,17 @@ struct cli_request {
 };
 MUST_CHECK int cli_fetch(const struct cli_request *asked, struct buf *out, struct err *err);
 
-/* cli_export.c: failed transactions to stdout; those of the file argv[2] ("-": stdin) to the
+/* cli_transactions.c: calls `each` for every failed transaction behind cli->after, a page at a
+ * time: its id and its row, the object at tape[row]. Non-zero from it ends the walk, which returns
+ * it. */
+struct json_node;
+typedef int cli_row(void *arg, const char *id, const struct json_node *tape, uint32_t row,
+                    struct err *err);
+MUST_CHECK int cli_each_failed(struct cli *cli, struct source *source, cli_row *each, void *arg,
+                               struct err *err);
+
+/* cli_export.c: failed transactions to stdout, and ERR_CORRUPT behind them all if some could not be
+ * read, of which it has told on stderr; those of the file argv[2] ("-": stdin) to the
  * engine, with how many it took and refused on stdout. */
 MUST_CHECK int cli_export(struct cli *cli, struct source *source, struct err *err);
 MUST_CHECK int cli_import(struct cli *cli, struct source *source, bool *ret_refused,
@@ -112,7 +122,6 @@ MUST_CHECK int cli_import(struct cli *cli, struct source *source, bool *ret_refu
 /* cli_show.c: JSON for people, to stdout. */
 void show_json(const struct buf *json);   /* as it is, and a newline */
 void show_fields(const struct buf *json); /* name: value, a line each */
-struct json_node;
 /* The member of the object at tape[object]; NULL if there is none, or it is no object. */
 const struct json_node *cli_member(const struct json_node *tape, uint32_t object, const char *name);
 /* Appends the text of a member of the object; nothing if there is none. */

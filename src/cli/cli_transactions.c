@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef int each(struct source *source, const char *id, struct buf *out, struct err *err);
+typedef int action(struct source *source, const char *id, struct buf *out, struct err *err);
 
 static int list(struct cli *cli, struct source *source, struct buf *out, struct err *err)
 {
@@ -25,7 +25,8 @@ static int list(struct cli *cli, struct source *source, struct buf *out, struct 
     return code;
 }
 
-static int one(struct cli *cli, struct source *source, each *act, struct buf *out, struct err *err)
+static int one(struct cli *cli, struct source *source, action *act, struct buf *out,
+               struct err *err)
 {
     int code = act(source, cli->argv[2], out, err);
 
@@ -36,83 +37,84 @@ static int one(struct cli *cli, struct source *source, each *act, struct buf *ou
     return code;
 }
 
-/* The ids of the rows, each with its NUL. Only the rows' own members count: a user may be named
- * "id" as well. */
-static void take_ids(const struct json_node *tape, struct buf *ids)
-{
-    const struct json_node *rows = cli_member(tape, 0, "transactions");
-    uint32_t row;
-
-    if (rows == NULL || rows->type != JSON_ARRAY)
-        return;
-    row = (uint32_t)(rows - tape) + 1;
-    for (uint32_t n = 0; n < rows->count; n++, row = tape[row].next) {
-        const struct json_node *id = cli_member(tape, row, "id");
-
-        if (id == NULL || id->type != JSON_STRING)
-            continue;
-        buf_append_slice(ids, json_text(id));
-        buf_append_char(ids, '\0');
-    }
-}
-
-/* The ids of one page of failed transactions, each with its NUL, in `ids`. */
-static int failed_ids(struct source *source, struct buf *ids, struct err *err)
+/* The rows of one page; `last` becomes the id of its last one, "" if there is none. */
+static int each_of_page(const struct buf *page, cli_row *each, void *arg, char last[TXN_ID_SIZE],
+                        struct err *err)
 {
     struct json_parser *parser = json_parser_open();
-    const struct json_node *tape;
-    struct buf page = {0};
-    int code = source_list(source, &page, err);
+    const struct json_node *tape, *rows = NULL;
+    int code = json_parse(parser, buf_slice(page), &tape, err);
 
-    if (code == 0) {
-        buf_reserve(&page, JSON_PADDING);
-        code = json_parse(parser, buf_slice(&page), &tape, err);
-    }
+    last[0] = '\0';
     if (code == 0)
-        take_ids(tape, ids);
-    buf_free(&page);
+        rows = cli_member(tape, 0, "transactions");
+    if (rows != NULL && rows->type == JSON_ARRAY) {
+        uint32_t row = (uint32_t)(rows - tape) + 1;
+
+        for (uint32_t n = 0; code == 0 && n < rows->count; n++, row = tape[row].next) {
+            const struct json_node *id = cli_member(tape, row, "id");
+
+            if (id == NULL || id->type != JSON_STRING)
+                continue;
+            snprintf(last, TXN_ID_SIZE, "%.*s", SLICE_ARG(json_text(id)));
+            code = each(arg, last, tape, row, err);
+        }
+    }
     json_parser_close(parser);
     return code;
 }
 
-/* One of many. That it has been discarded, or stored, since it was listed is no fault: then there
- * is nothing to try again. */
-static int retry_listed(struct source *source, const char *id, unsigned *marked, struct err *err)
+int cli_each_failed(struct cli *cli, struct source *source, cli_row *each, void *arg,
+                    struct err *err)
 {
-    struct buf out = {0};
-    int code = source_retry(source, id, &out, err);
-
-    buf_free(&out);
-    *marked += code == 0;
-    return code == ERR_NOT_FOUND || code == ERR_CONFLICT ? 0 : code;
-}
-
-/* Every failed transaction once: those that fail again meanwhile lie behind `after`. */
-static int retry_all(struct cli *cli, struct source *source, struct err *err)
-{
-    char last[TXN_ID_SIZE] = "";
-    unsigned marked = 0;
-    int code = 0;
+    char last[TXN_ID_SIZE];
 
     cli->status = "failed";
     cli->limit = "1000";
     for (;;) {
-        struct buf ids = {0};
-        const char *id;
+        struct buf page = {0};
+        int code = source_list(source, &page, err);
 
-        cli->after = last[0] != '\0' ? last : NULL;
-        code = failed_ids(source, &ids, err);
-        for (id = ids.data; code == 0 && id < ids.data + ids.len; id += strlen(id) + 1) {
-            snprintf(last, sizeof last, "%s", id);
-            code = retry_listed(source, id, &marked, err);
-        }
-        id = ids.len > 0 ? last : NULL;
-        buf_free(&ids);
-        if (code != 0 || id == NULL)
-            break;
+        buf_reserve(&page, JSON_PADDING);
+        if (code == 0)
+            code = each_of_page(&page, each, arg, last, err);
+        buf_free(&page);
+        cli->after = code == 0 && last[0] != '\0' ? last : NULL;
+        if (cli->after == NULL)
+            return code;
     }
+}
+
+struct retrying {
+    struct source *source;
+    unsigned marked;
+};
+
+/* That one has been discarded, or stored, since it was listed is no fault: then there is nothing
+ * to try again. */
+static int retry_row(void *arg, const char *id, const struct json_node *tape, uint32_t row,
+                     struct err *err)
+{
+    struct retrying *retrying = arg;
+    struct buf out = {0};
+    int code = source_retry(retrying->source, id, &out, err);
+
+    (void)tape, (void)row;
+    retrying->marked += code == 0;
+    buf_free(&out);
+    return code == ERR_NOT_FOUND || code == ERR_CONFLICT ? 0 : code;
+}
+
+/* Every failed transaction once: those that fail again meanwhile lie behind. */
+static int retry_all(struct cli *cli, struct source *source, struct err *err)
+{
+    struct retrying retrying = {.source = source};
+    int code;
+
+    cli->after = NULL;
+    code = cli_each_failed(cli, source, retry_row, &retrying, err);
     if (code == 0)
-        printf("%u marked for another try\n", marked);
+        printf("%u marked for another try\n", retrying.marked);
     return code;
 }
 

@@ -158,6 +158,71 @@ def test_an_import_takes_an_engine_and_a_file(engines):
     assert done.returncode == 1 and "read" in done.stderr
 
 
+def spoil_the_first(engine, record):
+    """Has the ledger hold bytes that are no transaction, as a disk may, with the engine stopped."""
+    engine.stop()
+    ledger = sqlite3.connect(engine.data_dir / "ledger.db")
+    ledger.execute(
+        "UPDATE failed SET record = ? WHERE position = (SELECT min(position) FROM failed)",
+        (record,),
+    )
+    ledger.commit()
+    ledger.close()
+
+
+@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("record", [b"\x01\x01\xff\xff", b"\x7f", b""])
+def test_one_that_cannot_be_read_keeps_no_others_back(engines, tmp_path, running, record):
+    store_url = f"sqlite:{tmp_path}/events.db"
+    engine = refusing(engines, store_url)
+    spoilt, *good = fail(engine, [a_transaction(pennkey=f"u{n}") for n in range(3)])
+    spoil_the_first(engine, record)
+    if running:
+        engine.start()
+
+    rows = json.loads(engine.command("transactions", "list", "--json").stdout)["transactions"]
+    assert [row["id"] for row in rows] == [spoilt, *good]
+    assert {row["status"] for row in rows} == {"failed"}
+    assert {name for name, value in rows[0].items() if value is None} == {
+        "product",
+        "pennkey",
+        "timestamp",
+        "received_at",
+    }
+    assert rows[0].keys() == rows[1].keys() and rows[0]["datapoints"] == 0
+    assert "no_taboo" not in rows[0]["error"] and "no_taboo" in rows[1]["error"]
+    shown = json.loads(engine.command("transactions", "show", spoilt, "--json").stdout)
+    assert shown == rows[0]
+
+    done = engine.command("transactions", "export", check=False)
+    assert done.returncode == 1
+    assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == good
+    assert done.stderr.splitlines() == [
+        f"labs-analytics: {spoilt}: {rows[0]['error']}",
+        "labs-analytics: failed transactions that cannot be read and were left out: 1",
+    ]
+    done = engine.command("transactions", "export", "--after", spoilt)
+    assert (len(done.stdout.splitlines()), done.stderr) == (2, "")
+
+    Refusing(store_url).allow()
+    assert engine.command("transactions", "retry", "--all").stdout.startswith("3 ")
+    if not running:
+        engine.start()
+    counts = engine.wait_until_stored()
+    assert (counts["successful"], counts["failed"]) == (2, 1)  # what is damaged stays where it is
+    assert set(engine.stored_ids()) == set(good)
+    engine.command("transactions", "discard", spoilt)
+    assert engine.counts()["failed"] == 0
+
+
+def test_a_page_of_what_cannot_be_read_is_not_the_end(engines, tmp_path):
+    engine = refusing(engines, f"sqlite:{tmp_path}/events.db")
+    ids = fail(engine, [a_transaction(pennkey=f"u{n}") for n in range(2)])
+    spoil_the_first(engine, b"\x7f")
+    engine.start()
+    assert [line["id"] for line in page(engine, limit=1)] == ids[1:]
+
+
 def test_an_export_that_cannot_be_written_fails(engines, tmp_path):
     engine = refusing(engines, f"sqlite:{tmp_path}/events.db")
     fail(engine, [a_transaction()])
