@@ -104,6 +104,11 @@ struct import {
     uint64_t accepted, rejected;
 };
 
+static void tell_line(uint64_t number, struct slice words)
+{
+    fprintf(stderr, "labs-analytics: line %" PRIu64 ": %.*s\n", number, SLICE_ARG(words));
+}
+
 /* Tells of the lines that were refused, the first few of all. */
 static void tell_refused(const struct import *import, const struct json_node *tape,
                          const struct json_node *results)
@@ -118,8 +123,7 @@ static void tell_refused(const struct import *import, const struct json_node *ta
         if (error == NULL || told++ >= MOST_TOLD)
             continue;
         words = cli_member(tape, (uint32_t)(error - tape), "msg");
-        fprintf(stderr, "labs-analytics: line %" PRIu64 ": %.*s\n", import->numbers[i],
-                SLICE_ARG(words != NULL ? json_text(words) : SLICE("is refused")));
+        tell_line(import->numbers[i], words != NULL ? json_text(words) : SLICE("is refused"));
     }
 }
 
@@ -149,6 +153,14 @@ static int count_answer(struct import *import, struct buf *answer, struct err *e
     return code;
 }
 
+/* A line that is larger than a body may be would be so again each time. */
+static int reject_line(struct import *import, const struct err *err)
+{
+    if (import->rejected++ < MOST_TOLD)
+        tell_line(import->numbers[0], slice_of(err->text));
+    return 0;
+}
+
 static int send_chunk(struct import *import, struct err *err)
 {
     struct buf answer = {0};
@@ -159,6 +171,8 @@ static int send_chunk(struct import *import, struct err *err)
     code = source_import(import->source, buf_slice(&import->chunk), &answer, err);
     if (code == 0)
         code = count_answer(import, &answer, err);
+    else if (code == ERR_TOO_LARGE && import->lines == 1)
+        code = reject_line(import, err);
     buf_free(&answer);
     buf_reset(&import->chunk, 2 * CHUNK_BYTES);
     import->lines = 0;

@@ -39,6 +39,7 @@ static int explain(long status, struct buf *body, struct err *err)
                : status == 401 || status == 403 ? ERR_DENIED
                : status == 404                  ? ERR_NOT_FOUND
                : status == 409                  ? ERR_CONFLICT
+               : status == 413                  ? ERR_TOO_LARGE
                : status == 503                  ? ERR_UNAVAILABLE
                                                 : ERR_IO;
 

@@ -141,6 +141,23 @@ def test_lines_that_are_refused_are_told(engine):
     assert len(done.stderr.splitlines()) == 10
 
 
+@pytest.mark.parametrize("values", [20, 400])
+def test_a_line_that_no_body_can_hold_is_rejected_and_the_rest_taken(engines, values):
+    """What was posted as it just went through is larger as a line of an export."""
+    engine = engines(MAX_BODY_BYTES="64KiB")
+    large = a_transaction(data=[{"key": "k", "value": "x" * 8000}] * values)
+    lines = [a_transaction(pennkey="first"), large, large, a_transaction(pennkey="last")]
+    file = engine.folder / "lines"
+    file.write_text("\n".join(map(json.dumps, lines)))
+    done = engine.command("transactions", "import", file, check=False)
+    assert (done.returncode, done.stdout) == (1, "2 accepted, 2 rejected\n")
+    told = done.stderr.splitlines()
+    assert [line.split(": ")[1] for line in told] == ["line 2", "line 3"]
+    assert all("too large" in line for line in told)
+    engine.wait_until_stored()
+    assert {row["pennkey"] for row in engine.events()} == {"first", "last"}
+
+
 def test_an_import_takes_an_engine_and_a_file(engines):
     idle = engines(start=False)
     engine = engines()
