@@ -107,7 +107,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memcpy(memory.bytes, data + 3, memory.len);
         mend(memory.bytes, memory.len, data[0]);
         if (id_files_open(&options, &files, &err) == 0) {
-            id_files_load(files, data[2], ids);
+            if (id_files_load(files, data[2], ids, &err) != 0)
+                abort(); /* this disk gives what it has */
             if (ids_count(ids) > memory.len / ID_ENTRY)
                 abort();
             ids_loaded(ids);
