@@ -78,13 +78,11 @@ static bool know_caller(struct loop *loop, struct http_request *request, enum au
     }
 }
 
-/* A request whose body was admitted has been counted then. */
 bool check_caller(struct loop *loop, struct http_request *request, enum auth_scope scope,
                   const struct auth_claims **ret_claims)
 {
     return know_caller(loop, request, scope, ret_claims) &&
-           (http_request_was_admitted(request) || check_rate(loop, request, *ret_claims, scope)) &&
-           may(loop, request, *ret_claims, scope);
+           check_rate(loop, request, *ret_claims, scope) && may(loop, request, *ret_claims, scope);
 }
 
 static bool admit(struct http_request *request, enum auth_scope scope)

@@ -42,7 +42,7 @@ bool check_rate(struct loop *loop, struct http_request *request, const struct au
         return true;
     limits = meter->limits;
     now_us = clock_mono_us();
-    if (limits->requests > 0)
+    if (limits->requests > 0 && !http_request_was_admitted(request)) /* else it was counted then */
         wait_us = rate_take(&meter->requests, limits->requests, limits->burst_us, now_us);
     if (wait_us > 0)
         return limit(request, claims, limits->requests, "requests", wait_us,

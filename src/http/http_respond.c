@@ -203,6 +203,7 @@ static void on_continued(h2o_socket_t *sock, const char *err)
     } else if (conn->state == CONN_BODY) {
         conn_unwatch(conn);
         read_on(conn);
+        conn_close_if_ended(conn);
     }
 }
 

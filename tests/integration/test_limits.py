@@ -311,6 +311,23 @@ def test_a_large_body_is_counted_once_and_before_it_is_taken_in(engines, chunked
         engine.wait_until(is_refused, what="a refusal before the body is there")
 
 
+def test_datapoints_are_asked_for_again_when_a_large_body_is_there(engines):
+    engine = engines(KEY_DATAPOINTS_PER_SECOND=1, RATE_BURST="1s", BODY_TIMEOUT="10m")
+    _, key = a_key(engine)
+    batch = json.dumps([a_transaction(100) for _ in range(10)]).encode()
+    with contextlib.ExitStack() as stack:
+        wires = [half_a_body(engine, stack, False, token=key) for _ in range(2)]
+        engine.wait_until(
+            lambda: engine.metrics()["labs_analytics_http_body_bytes"] == 2 * (LARGE // 2),
+            what="both to be let in",
+        )
+        statuses = []
+        for wire in wires:
+            wire.send(batch.rjust(LARGE - LARGE // 2))
+            statuses.append(wire.answer().status)
+    assert statuses == [202, 429]
+
+
 def test_a_rate_outlives_changes_of_the_other_keys(engines):
     engine = engines(KEY_REQUESTS_PER_SECOND=1, RATE_BURST="30s")
     _, key = a_key(engine)

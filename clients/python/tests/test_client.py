@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import threading
 import time
 
@@ -9,7 +10,7 @@ import pytest
 from scripted import accept, hang_up, status
 from support.wait import wait_until
 
-from labs_analytics import AnalyticsClient
+from labs_analytics import AnalyticsClient, lifecycle
 from labs_analytics.encode import encode
 
 
@@ -583,6 +584,50 @@ def test_closing_waits_for_no_disk_that_hangs(scripted, clients, monkeypatch, tm
     release.set()
     assert results == [False]
     wait_until(lambda: client.stats().spooled == 2)
+
+
+def test_closing_waits_for_a_callback_that_is_slow_only(scripted, clients, monkeypatch):
+    monkeypatch.setattr("labs_analytics.worker.LEAVE_S", 0.5)
+    told = []
+
+    def on_drop(*what):
+        time.sleep(0.03)  # for all of them together longer than nothing may get on
+        told.append(what)
+
+    server = scripted(default=status(503, Retry_After=3600))
+    client = clients(server.url, on_drop=on_drop, batch_age=3600)
+    give(40, client)
+    assert not client.close(0)
+    assert len(told) == 40
+
+
+def test_a_disk_that_hangs_keeps_no_other_client_from_its_own(
+    scripted, clients, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("labs_analytics.worker.LEAVE_S", 30)
+    release, hangs, sync = threading.Event(), [], os.fsync
+
+    def fsync(descriptor):
+        if not hangs:
+            hangs.append(descriptor)
+            release.wait(60)
+        sync(descriptor)
+
+    monkeypatch.setattr("os.fsync", fsync)
+    # They wait for answers: none sees to what is left by itself.
+    server = scripted(default=lambda request: (release.wait(60), accept(request))[1])
+    options = {"batch_age": 0, "timeout": 90}
+    all_ = [clients(server.url, spool_dir=tmp_path / str(n), **options) for n in range(3)]
+    for client in all_:
+        client.record("n", 1)
+        wait_until(lambda client=client: client.stats().requests)
+        client._present_worker().exit_timeout = 0
+    ending = threading.Thread(target=lifecycle.end_all)
+    ending.start()
+    wait_until(lambda: sum(client.stats().spooled for client in all_) == 2)
+    release.set()
+    ending.join(60)
+    assert sum(client.stats().spooled for client in all_) == 3
 
 
 def test_closing_waits_for_a_disk_that_is_slow_only(scripted, clients, monkeypatch, tmp_path):

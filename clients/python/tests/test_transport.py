@@ -32,6 +32,15 @@ def test_an_answer_that_comes_before_the_body_was_read_is_understood():
     assert answer.status == 413
 
 
+def test_who_looks_at_all_connections_of_the_program_harms_none(scripted, monkeypatch, capsys):
+    monkeypatch.setattr("http.client.HTTPConnection.debuglevel", 1)
+    server = scripted()
+    assert (
+        Connection(Address.of(server.url), 30).post("/v1/transactions", b"[{}]", {}).status == 202
+    )
+    assert "reply:" in capsys.readouterr().out
+
+
 HEAD = b"HTTP/1.1 202 Accepted\r\n"
 
 

@@ -122,6 +122,8 @@ def plain(value: Any) -> Value:
     become their text; lists and dicts are no values."""
     if isinstance(value, str):
         return text(value)
+    if isinstance(value, bool):
+        return value
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):

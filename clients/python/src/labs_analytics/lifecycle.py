@@ -14,7 +14,7 @@ import os
 import sys
 from typing import Any, List, Set
 
-from labs_analytics.worker import Worker
+from labs_analytics.worker import Worker, see_out
 
 _workers: Set[Worker] = set()
 _hooked_in = 0  # the process that has the hooks of those below
@@ -45,15 +45,11 @@ def end_all(*_: Any, **__: Any) -> None:
 def _join_all(workers: List[Worker]) -> None:
     """A second signal, whose handler raises here, ends the waiting: what is left of each goes to
     its spool at once."""
-    for number, worker in enumerate(workers):
-        try:
-            worker.join()
-        except BaseException:
-            others = workers[number + 1 :]
-            for other in others:
-                other.end(0)
-            _join_all(others)
-            raise
+    try:
+        for worker in workers:
+            worker.wait()
+    finally:
+        see_out(workers)
 
 
 def _hook() -> None:

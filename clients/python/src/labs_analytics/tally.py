@@ -52,6 +52,7 @@ class Tally:
         self.dropped_invalid = 0
         self.dropped_closed = 0
         self.dropped_overdue = 0
+        self.told = 0  # of those that are given up, on the background threads
         self.requests = 0
         self.failures = 0
         self.last_error: Optional[str] = None
@@ -134,6 +135,7 @@ class Tally:
             self._tell(transaction, reason)
         except BaseException:
             tell_fault("on_drop failed")
+        self.told += 1
 
     # -- by callers
 

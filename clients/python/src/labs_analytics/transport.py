@@ -157,8 +157,10 @@ class _Response(http.client.HTTPResponse):
     """Its head and its body come by the deadline: the time limit of a socket is for each reading,
     of which a peer that drips causes any number."""
 
-    def __init__(self, deadline: float, connected: socket.socket, **options: Any) -> None:
-        super().__init__(connected, **options)
+    def __init__(
+        self, deadline: float, connected: socket.socket, *arguments: Any, **options: Any
+    ) -> None:
+        super().__init__(connected, *arguments, **options)
         self.fp = io.BufferedReader(_Timed(self.fp.detach(), connected, deadline))
 
 

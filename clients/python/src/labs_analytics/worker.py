@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass
 from itertools import count
 from time import monotonic
-from typing import List, Optional, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 from labs_analytics.capture import Captured, Invalid, named
 from labs_analytics.encode import encode
@@ -126,42 +126,51 @@ class Worker:
         self._end_at = monotonic() + timeout
         self.queue.close()
 
+    def wait(self) -> None:
+        """After end(): until that time, or until nothing is left."""
+        thread, end_at = self._thread, self._end_at
+        if thread is not None and end_at is not None:
+            # It sees the end by itself, unless it waits for the network just then.
+            thread.join(max(0.0, end_at - monotonic()) + 0.1)
+
     def join(self) -> bool:
         """After end(): waits until that time, or for less if what a signal handler raises ends
         the waiting. What is left then goes to the spool, or is given up and counted. True:
         nothing was given up."""
-        thread, end_at = self._thread, self._end_at
-        if thread is threading.current_thread():
+        if self._thread is threading.current_thread():
             return False
         try:
-            if thread is not None and end_at is not None:
-                # It sees the end by itself, unless it waits for the network just then.
-                thread.join(max(0.0, end_at - monotonic()) + 0.1)
+            self.wait()
         finally:
-            if not self._left or self.queue.held > 0:
-                self._see_out()
+            see_out([self])
         return self.queue.held == 0 and self.tally.dropped_overdue == 0
 
-    def _see_out(self) -> None:
-        """What is left, away from here: a disk that hangs and a callback that waits for its caller
-        would have no end. It is waited for as long as it gets on."""
+    def begin_to_leave(self) -> Optional[threading.Thread]:
+        """Who sees to what is left, if somebody does that has to be waited for."""
+        if self._left and self.queue.held == 0:
+            return None
         with self._starting:
-            leaving = self._leaving
-            if leaving is None:
+            if self._leaving is None:
                 leaving = threading.Thread(target=self._leave, name="labs-analytics-end")
                 leaving.daemon = True
                 try:
                     leaving.start()
+                    self._leaving = leaving
                 except RuntimeError:  # no more threads, or the interpreter is ending
-                    return self._leave()
-                self._leaving = leaving
-        if leaving is threading.current_thread():
-            return None
-        settled, before = self.queue.settled, -1
-        while leaving.is_alive() and settled != before:
-            leaving.join(LEAVE_S)
-            settled, before = self.queue.settled, settled
+                    pass
+        if self._leaving is not None:
+            return self._leaving
+        if not self._moving.acquire(blocking=False):
+            return self._thread  # which is at it
+        try:
+            self._leave()
+        finally:
+            self._moving.release()
         return None
+
+    def progress(self) -> int:
+        """Grows with what is settled, and with what the application is told."""
+        return self.queue.settled + self.tally.told
 
     def flush(self, timeout: float) -> bool:
         if self._thread is threading.current_thread():
@@ -405,6 +414,20 @@ class Worker:
     def _part_from(self, lines: List[bytes]) -> None:
         if lines and not self._spool_lines(lines):
             self.tally.overdue(lines)
+
+
+def see_out(workers: Sequence[Worker]) -> None:
+    """What is left of all of them, away from here: a disk that hangs and a callback that waits for
+    its caller would have no end. It is waited for as long as any of it gets on."""
+    mine = threading.current_thread()
+    leaving = [worker.begin_to_leave() for worker in workers]
+    threads = [thread for thread in leaving if thread is not None and thread is not mine]
+    reached, before = sum(worker.progress() for worker in workers), -1
+    while reached != before and any(thread.is_alive() for thread in threads):
+        until = monotonic() + LEAVE_S
+        for thread in threads:
+            thread.join(max(0.0, until - monotonic()))
+        reached, before = sum(worker.progress() for worker in workers), reached
 
 
 def _warn_of_uwsgi() -> None:

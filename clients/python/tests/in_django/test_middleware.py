@@ -140,6 +140,12 @@ def test_a_value_that_cannot_be_recorded_costs_its_own_datapoint_only(product, c
     ]
 
 
+def test_a_boolean_stays_one(product):
+    mine = product(RULES=[{"key": "one", "value": lambda *_: True}, {"key": "two", "value": False}])
+    mine.get("/plain/")
+    assert [str(value) for _, value in mine.points()] == ["True", "False"]
+
+
 def test_a_response_that_is_none_of_djangos_is_left_alone(product):
     product(RULES=[{"key": "any"}])
     odd = object()
