@@ -11,12 +11,9 @@ void note_resolved(struct forward *forward, const struct txn *txn, struct slice 
 {
     struct txn kept;
 
-    if (txn->session.at == NULL || txn_decode_head(record, &kept, NULL) != 0 ||
-        kept.session.at != NULL)
-        return;
-    pthread_mutex_lock(&forward->lock);
-    forward->status.sessions[USERS_RESOLVED]++;
-    pthread_mutex_unlock(&forward->lock);
+    if (txn->session.at != NULL && txn_decode_head(record, &kept, NULL) == 0 &&
+        kept.session.at == NULL)
+        note_session(forward, USERS_RESOLVED);
 }
 
 static int record(struct forward *forward, uint64_t position, const struct txn *txn,

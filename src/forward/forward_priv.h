@@ -104,6 +104,9 @@ struct forward_user {
 bool forward_user(const struct forward *forward, uint64_t position, const struct txn *txn,
                   struct forward_user *ret);
 
+/* Counts a session, by what became of it. */
+void note_session(struct forward *forward, enum users_answer session);
+
 /* The record of a transaction as the ledger may keep it: a user who is forgotten is not in it, nor
  * a session whose user is known, but that user: by it the transaction is found to be forgotten.
  * False if the transaction is to be erased. */

@@ -29,13 +29,6 @@ static bool find_user(struct forward *forward, uint64_t position, const struct t
     return forward_user(forward, position, txn, ret);
 }
 
-static void note_session(struct forward *forward, enum users_answer session)
-{
-    pthread_mutex_lock(&forward->lock);
-    forward->status.sessions[session]++;
-    pthread_mutex_unlock(&forward->lock);
-}
-
 /* Whether the store took or refused it. */
 static int put(struct forward *forward, const struct ledger_failed *failed, const struct txn *txn,
                const struct forward_user *user, struct err *err)

@@ -46,3 +46,10 @@ bool forward_record(const struct forward *forward, uint64_t position, const stru
     ret->len += txn_encode(&kept, ret->data + ret->len);
     return true;
 }
+
+void note_session(struct forward *forward, enum users_answer session)
+{
+    pthread_mutex_lock(&forward->lock);
+    forward->status.sessions[session]++;
+    pthread_mutex_unlock(&forward->lock);
+}

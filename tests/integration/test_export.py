@@ -2,11 +2,9 @@
 
 import json
 import sqlite3
-import subprocess
 
 import pytest
 from support.engine import a_transaction
-from support.paths import BINARY
 from support.refusing import TABOO, Refusing
 
 MEMBERS = "id product pennkey timestamp data transaction_id received_at error attempts failed_at"
@@ -244,15 +242,7 @@ def test_an_export_that_cannot_be_written_fails(engines, tmp_path):
     engine = refusing(engines, f"sqlite:{tmp_path}/events.db")
     fail(engine, [a_transaction()])
     with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            [BINARY, "transactions", "export"],
-            env=engine.environment,
-            cwd=engine.folder,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=60,
-        )
+        done = engine.command("transactions", "export", check=False, stdout=full)
     assert done.returncode == 1 and "No space left" in done.stderr
 
 

@@ -109,13 +109,14 @@ class Engine:
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         return inherited | {"DATA_DIR": str(self.data_dir)} | self.options
 
-    def command(self, *words, check=True, timeout=60, **environment):
+    def command(self, *words, check=True, timeout=60, stdout=subprocess.PIPE, **environment):
         """Runs `labs-analytics WORDS...` on the same options; gives the finished process."""
         done = subprocess.run(
             [BINARY, *map(str, words)],
             cwd=self.folder,
             env=self.environment | {name: str(value) for name, value in environment.items()},
-            capture_output=True,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
             text=True,
             timeout=timeout,
         )

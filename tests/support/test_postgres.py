@@ -11,10 +11,10 @@ from support.paths import ROOT
 from support.wait import wait_until
 
 OWNER = """
-import time
+import sys
 from support.postgres import Postgres
 print(Postgres().folder, flush=True)
-time.sleep(600)
+sys.stdin.read()
 """
 
 
@@ -65,6 +65,7 @@ def test_nothing_of_it_is_left_by_a_killed_process():
     owner = subprocess.Popen(
         [sys.executable, "-c", OWNER],
         env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -72,5 +73,6 @@ def test_nothing_of_it_is_left_by_a_killed_process():
     assert (folder / "data").is_dir()
     owner.kill()
     owner.wait()
+    owner.stdin.close()
     owner.stdout.close()
     wait_until(lambda: not folder.exists(), what="the removal of its folder")

@@ -92,7 +92,7 @@ def capture(
     if pennkey is not None:
         if type(pennkey) is not str:
             pennkey = text(pennkey)
-        size += len(pennkey) if pennkey.isascii() else WIDE * len(pennkey)
+        size += _extent(pennkey)
     return number, product, pennkey, timestamp, tuple(points), size
 
 
