@@ -7,7 +7,8 @@
  *
  * A password that was put in unescaped may hold any of these marks. The last "@" of the
  * whole text is therefore taken for the end of the first shape: of a strange URL this
- * hides too much rather than too little.
+ * hides too much rather than too little. A URL whose "://" is mistyped is refused with its text
+ * in the words, so its password is looked for as well.
  */
 #include "config/config_priv.h"
 
@@ -65,16 +66,22 @@ static void redact_parameters(const char *at, bool is_url, struct buf *out)
     }
 }
 
+/* A path, or host=... user=...; of what has no "://" all else is taken for a mistyped URL. */
+static bool is_no_url(const char *text)
+{
+    return strncmp(text, "sqlite:", 7) == 0 || text[strcspn(text, "=:@")] == '=';
+}
+
 void config_redacted_url(const char *url, struct buf *out)
 {
     const char *scheme = strstr(url, "://");
     const char *authority, *colon, *at_sign;
 
-    if (scheme == NULL) {
+    if (scheme == NULL && is_no_url(url)) {
         redact_parameters(url, false, out);
         return;
     }
-    authority = scheme + 3;
+    authority = scheme != NULL ? scheme + 3 : url;
     colon = strchr(authority, ':');
     at_sign = strrchr(authority, '@');
     if (colon == NULL || at_sign == NULL || at_sign < colon) {

@@ -51,6 +51,18 @@ static void passwords_in_urls_are_hidden(void **state)
                 "postgres://me:***@db/x?sslpassword=***&password=***");
 }
 
+static void passwords_in_mistyped_urls_are_hidden(void **state)
+{
+    (void)state;
+    is_shown_as("postgres:/me:hush@db/x", "postgres:***@db/x");
+    is_shown_as("postgres//me:hush@db/x", "postgres//me:***@db/x");
+    is_shown_as("postgres:me:hu@sh@db/x?password=hush", "postgres:***@db/x?password=***");
+    is_shown_as("me:hush@db/x", "me:***@db/x");
+    is_shown_as("db:5432/x", "db:5432/x");
+    is_shown_as("sqlite:/home/a:b@c/events.db", "sqlite:/home/a:b@c/events.db");
+    is_shown_as("host=::1 user=me@here password=a:b@c", "host=::1 user=me@here password=***");
+}
+
 static void passwords_in_keyword_strings_are_hidden(void **state)
 {
     (void)state;
@@ -191,6 +203,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(passwords_in_urls_are_hidden),
+        cmocka_unit_test(passwords_in_mistyped_urls_are_hidden),
         cmocka_unit_test(an_address_is_shown_without_its_query),
         cmocka_unit_test(passwords_in_keyword_strings_are_hidden),
         cmocka_unit_test(every_option_is_in_every_print),
