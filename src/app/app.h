@@ -23,8 +23,8 @@ void app_listen_warn(const char *addresses);
  * them for the engine's own files and `loops` HTTP loops: at most `connections`. */
 unsigned app_descriptors(unsigned connections, unsigned loops);
 
-/* Where the keys that tokens are checked by come from. ERR_INVALID in words that begin with the
- * option's name. */
+/* Where the keys that tokens are checked by come from, and who is asked for sessions. ERR_INVALID
+ * in words that begin with the option's name. */
 MUST_CHECK int app_identity_check(const struct config *config, struct err *err);
 /* Puts the development issuer's key in force, or starts to fetch the identity provider's: then
  * *ret is to be stopped after the last check, else it stays as it is. */

@@ -12,16 +12,6 @@ static bool is_given(const char *text)
     return text[0] != '\0';
 }
 
-static int name_url(const char *url, struct err *err)
-{
-    struct buf shown = {0};
-
-    config_redacted_address(url, &shown);
-    err_wrap(err, "JWKS_URL=%.*s", SLICE_ARG(buf_slice(&shown)));
-    buf_free(&shown);
-    return err->code;
-}
-
 int app_identity_check(const struct config *config, struct err *err)
 {
     if (!is_given(config->jwks_url) && config->environment == CONFIG_PRODUCTION)
@@ -29,7 +19,9 @@ int app_identity_check(const struct config *config, struct err *err)
                        "ENVIRONMENT=PRODUCTION: needs the key set of an identity provider, "
                        "JWKS_URL");
     if (is_given(config->jwks_url) && fetch_check_url(config->jwks_url, err) != 0)
-        return name_url(config->jwks_url, err);
+        return config_blame(config, "JWKS_URL", err);
+    if (is_given(config->introspection_url) && fetch_check_url(config->introspection_url, err) != 0)
+        return config_blame(config, "INTROSPECTION_URL", err);
     if (is_given(config->ca_file) && fetch_check_authorities(config->ca_file, err) != 0)
         return err_wrap(err, "CA_FILE=%.200s", config->ca_file);
     return 0;

@@ -85,12 +85,13 @@ static int check_options(struct engine *engine, struct err *err)
     if (config->quiet_above < config->quiet_below)
         return err_set(err, ERR_INVALID, "QUIET_ABOVE=%d: must not be less than QUIET_BELOW=%d",
                        (int)config->quiet_above, (int)config->quiet_below);
-    if (config->retention > 0 && config->retention < LEAST_RETENTION_MS)
-        return err_set(err, ERR_INVALID, "RETENTION=%" PRIu64 "ms: must be 0s or at least 1h",
-                       config->retention);
+    if (config->retention > 0 && config->retention < LEAST_RETENTION_MS) {
+        err_set(err, ERR_INVALID, "must be 0s or at least 1h");
+        return config_blame(config, "RETENTION", err);
+    }
     use_limits(engine);
     if (store_open(config->database_url, (int64_t)config->store_timeout, &store, err) != 0)
-        return err_wrap(err, "DATABASE_URL");
+        return config_blame(config, "DATABASE_URL", err);
     store_close(store);
     if (app_listen_check_tls(config, err) != 0)
         return err->code;

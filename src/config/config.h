@@ -134,12 +134,13 @@ void config_help(struct buf *out);
 void config_show(const struct config *config, struct buf *out);
 void config_markdown(struct buf *out);
 
+/* Puts "NAME=value: " before the words of an error about an option of that name, the value as
+ * config_show() has it. Gives the error's code. */
+int config_blame(const struct config *config, const char *name, struct err *err);
+
 /* DATABASE_URL with its password replaced by "***", for logs: the one before "@", and the
  * values of all parameters that end in "password", in URLs and in `host=... password=...`
  * strings. Where a string is ambiguous it shows less. */
 void config_redacted_url(const char *url, struct buf *out);
-
-/* The same for an address that is asked by HTTP, whose query may be a secret as a whole. */
-void config_redacted_address(const char *url, struct buf *out);
 
 #endif

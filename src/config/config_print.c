@@ -102,6 +102,20 @@ void config_show(const struct config *config, struct buf *out)
     buf_free(&value);
 }
 
+int config_blame(const struct config *config, const char *name, struct err *err)
+{
+    const struct config_option *option = config_table;
+    struct buf value = {0};
+
+    while (strcmp(option->name, name) != 0)
+        option++;
+    config_value_show(option, config, &value);
+    buf_append_char(&value, '\0');
+    err_wrap(err, "%s=%.100s", name, value.data);
+    buf_free(&value);
+    return err->code;
+}
+
 void config_markdown(struct buf *out)
 {
     for (const struct config_option *option = config_table; option->name != NULL; option++) {

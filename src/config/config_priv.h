@@ -56,6 +56,10 @@ void config_value_format(const struct config_option *option, uint64_t value, str
 /* A value of this option as it may be shown: no secret, no password in a URL. */
 void config_value_redacted(const struct config_option *option, const char *text, struct buf *out);
 
+/* config_redacted_url() for an address that is asked by HTTP, whose query may be a secret as a
+ * whole. */
+void config_redacted_address(const char *url, struct buf *out);
+
 /* The field as text; secrets stay out. */
 void config_value_show(const struct config_option *option, const struct config *config,
                        struct buf *out);

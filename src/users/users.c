@@ -7,7 +7,6 @@
 #include "users/users_priv.h"
 
 #include "base/mem.h"
-#include "fetch/fetch.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -55,8 +54,6 @@ static int check(const struct users_options *options, struct err *err)
     if (!is_given(options->url))
         return 0;
     assert(options->cache >= 4 * (size_t)USERS_AT_ONCE && options->connections >= 1);
-    if (fetch_check_url(options->url, err) != 0)
-        return err_wrap(err, "INTROSPECTION_URL");
     if (is_given(options->client_secret) && !is_given(options->client_id))
         return err_set(err, ERR_INVALID,
                        "INTROSPECTION_CLIENT_ID: must be given, for there is a secret");

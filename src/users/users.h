@@ -37,7 +37,8 @@ struct users;
 struct users_options {
     const char *data_dir;
     bool pseudonymize;
-    const char *url;       /* of the introspection endpoint; "" or NULL: sessions are of no use */
+    const char *url;       /* of the introspection endpoint, one that fetch_check_url() lets pass;
+                            * "" or NULL: sessions are of no use */
     const char *client_id; /* with the secret for Basic authentication; "": none */
     const char *client_secret;
     const char *ca_file;      /* as in struct fetch_request */

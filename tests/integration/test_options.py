@@ -76,6 +76,23 @@ def test_a_wrong_value_stops_the_start_with_one_line(idle, name, value):
     assert not idle.data_dir.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("DATABASE_URL", "mysql://me:hush@db/x", "mysql://me:***@db/x"),
+        ("DATABASE_URL", "postgres:/me:hush@db/x", "postgres:***@db/x"),
+        ("JWKS_URL", "https:/me:hush@id.example/?hush", "https:***@id.example/?***"),
+        ("INTROSPECTION_URL", "https://me:hush@id.example/?hush", "https://me:***@id.example/?***"),
+        ("RETENTION", "59m", "59m"),
+    ],
+)
+def test_a_wrong_value_is_shown_without_its_secrets(idle, name, value, shown):
+    done = idle.command("serve", check=False, **{name: value})
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"labs-analytics: {name}={shown}: "), done.stderr
+    assert not idle.data_dir.exists()
+
+
 def test_a_wrong_value_is_blamed_on_where_it_came_from(idle):
     (idle.folder / ".env").write_text("# comment\n\nWORKERS=many\n")
     done = idle.command("serve", check=False)
