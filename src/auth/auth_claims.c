@@ -3,7 +3,9 @@
  *
  * `use` is "access", `sub` a printable text, `exp` a number; `nbf` and `iat` are numbers
  * if they are there. Numeric dates are seconds, whole or with a fraction, and far ones are
- * taken for the year 9999, so that adding the leeway cannot overflow.
+ * taken for the year 9999, so that adding the leeway cannot overflow. Whole numbers are read as
+ * doubles, exact beyond that year in seconds: else one that does not fit 64 bits, in whatever
+ * claim, would be no JSON to jansson.
  */
 #include "auth/auth_priv.h"
 
@@ -19,8 +21,6 @@ static int64_t date_of(const json_t *number)
         return FARTHEST_S * US_PER_SECOND;
     if (seconds <= -(double)FARTHEST_S)
         return -FARTHEST_S * US_PER_SECOND;
-    if (json_is_integer(number))
-        return json_integer_value(number) * US_PER_SECOND;
     return (int64_t)(seconds * (double)US_PER_SECOND);
 }
 
@@ -77,7 +77,8 @@ int auth_claims_read(struct slice json, bool development, const struct auth_urns
                      struct auth_token *ret, struct err *err)
 {
     struct auth_token token = {.claims.development = development};
-    json_t *claims = json_loadb(json.at, json.len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *claims =
+        json_loadb(json.at, json.len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, NULL);
     int rc = read_claims(claims, &token, err);
 
     json_decref(claims);
