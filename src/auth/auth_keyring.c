@@ -238,7 +238,8 @@ int auth_keyring_create(struct auth_keyring *ring, struct slice request, int64_t
     if (request.len == 0 || request.len > APIKEY_MOST_JSON)
         return err_set(err, ERR_INVALID, "a key is described by a JSON object of at most %d bytes",
                        APIKEY_MOST_JSON);
-    asked = json_loadb(request.at, request.len, JSON_REJECT_DUPLICATES, NULL);
+    /* A NUL in a text is let in, for the words to say which text may not have one. */
+    asked = json_loadb(request.at, request.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
     rc = apikey_read_request(asked, ring->options.products, now_us, &key, err);
     if (rc == 0) {
         pthread_mutex_lock(&ring->lock);

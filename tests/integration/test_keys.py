@@ -583,6 +583,22 @@ def test_a_key_that_is_asked_for_wrongly_is_400(shared, body):
     assert answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("terms", "says"),
+    [
+        ({"scope": "read", "name": "a\0b"}, "name: must be a printable text"),
+        ({"scope": "read\0"}, "scope: must be"),
+        ({"scope": "read", "origins": ["https://a.example\0"]}, "origins: "),
+        ({"scope": "write", "products": ["CLUBS\0"]}, "products: there is no product"),
+        ({"scope": "read", "expires": "2090-01-01T00:00:00Z\0"}, "expires: must be"),
+    ],
+)
+def test_a_nul_is_refused_where_it_stands(shared, terms, says):
+    answer = shared.post(terms, path="/v1/keys")
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith(says)
+
+
 def test_changes_of_keys_are_in_the_audit(engine):
     admin = create(engine, scope="admin", **{"LOG_FORMAT": "text"})
     answer = engine.post({"scope": "read"}, path="/v1/keys", token=admin)
