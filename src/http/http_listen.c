@@ -151,6 +151,19 @@ static void list_addresses(struct http_server *server)
     server->addresses = list.data;
 }
 
+/* Without the blanks around it; those within are for read_address() to refuse. */
+static char *trim(char *text)
+{
+    size_t len;
+
+    text += strspn(text, " \t");
+    len = strlen(text);
+    while (len > 0 && strchr(" \t", text[len - 1]) != NULL)
+        len--;
+    text[len] = '\0';
+    return text;
+}
+
 int listen_open(struct http_server *server, struct err *err)
 {
     char *list = mem_strdup(server->options.listen);
@@ -159,12 +172,10 @@ int listen_open(struct http_server *server, struct err *err)
     int code = 0;
 
     while (code == 0 && (text = strsep(&rest, ",")) != NULL) {
-        text += strspn(text, " \t");
-        text[strcspn(text, " \t")] = '\0';
         server->listeners = mem_realloc(server->listeners,
                                         (server->listener_count + 1) * sizeof *server->listeners);
-        code = listen_on(text, server->tls.cert != NULL, &server->listeners[server->listener_count],
-                         err);
+        code = listen_on(trim(text), server->tls.cert != NULL,
+                         &server->listeners[server->listener_count], err);
         if (code == 0)
             server->listener_count++;
     }
