@@ -4,8 +4,9 @@
  * An answer is a 200 that says whether the token is active. A 401 that says it is not is one too:
  * the Penn platform answers so for tokens that it does not know. Everything else is a failure.
  * For most the provider is to blame, or the way to it, or our client's secret (no answer, 401,
- * 403, 429, 502 ...); but where it takes exception to this one question (400, 500, an answer that
- * is none) it may be the session's fault, and others may fare better.
+ * 429, 502 ...); but where it takes exception to this one question (400, 500, an answer that is
+ * none) it may be the session's fault, and others may fare better. So it may with 403: a firewall
+ * in front of the provider says it to a session that looks like an attack.
  */
 #include "users/users_priv.h"
 
@@ -73,6 +74,13 @@ static int send_question(struct users_asker *asker, struct slice session, long *
     return code;
 }
 
+/* Others may be answered all the same. */
+static bool is_about_the_question(long status)
+{
+    return status == 200 || status == 400 || status == 403 || status == 413 || status == 422 ||
+           status == 431 || status == 500;
+}
+
 int users_asker_ask(struct users_asker *asker, struct slice session, struct users_reply *ret,
                     bool *ret_blame, struct err *err)
 {
@@ -95,7 +103,7 @@ int users_asker_ask(struct users_asker *asker, struct slice session, struct user
         *ret = reply;
         return 0;
     }
-    *ret_blame = status == 200 || status == 400 || status == 422 || status == 500;
+    *ret_blame = is_about_the_question(status);
     if (status == 200)
         return err_set(err, ERR_UNAVAILABLE, "%.*s: %.200s", shown, url, read_err.text);
     return err_set(err, ERR_UNAVAILABLE, "%.*s: answered with %ld", shown, url, status);

@@ -1,6 +1,6 @@
 /*
  * Asking a provider that runs in this test: many at a time, again after failures, and until
- * when. A token "user-x" is of user x, "poison" is answered with 500, others are not active.
+ * when. A token "user-x" is of user x, "poison-400" is answered with 400, others are not active.
  */
 #include "users/users.h"
 
@@ -72,7 +72,7 @@ static void answer(int connection, const char *request)
     if (atomic_load(&provider.broken))
         status = 503;
     else if (strncmp(token, "poison", 6) == 0)
-        status = 500;
+        status = atoi(token + strlen("poison-"));
     else if (strncmp(token, "user-", 5) == 0)
         snprintf(body, sizeof body, "{\"active\":true,\"username\":\"%s\"}", token + 5);
     snprintf(text, sizeof text, "HTTP/1.1 %d Is\r\nContent-Length: %zu\r\n\r\n%s", status,
@@ -285,18 +285,23 @@ static void while_down_one_question_finds_out(void **state)
 
 static void a_session_that_fails_alone_is_given_up_before_its_time(void **state)
 {
+    static const char *const poisons[] = {"poison-400", "poison-403", "poison-413",
+                                          "poison-422", "poison-431", "poison-500"};
+    const size_t count = sizeof poisons / sizeof *poisons;
     struct users *users = open_users(50, 5000);
     int64_t later_us = clock_wall_us() + INT64_C(3600000000); /* never past patience */
     char name[USERS_NAME_SIZE];
     (void)state;
 
-    for (int i = 0; i < 3; i++)
-        ask(users, "poison");
+    for (size_t i = 0; i < 3 * count; i++)
+        ask(users, poisons[i % count]);
     for (int i = 0; i < 100; i++)
         pause_a_little();
-    assert_int_equal(users_find(users, SLICE("poison"), later_us, name), USERS_OPEN);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(users_find(users, slice_of(poisons[i]), later_us, name), USERS_OPEN);
     ask(users, "user-jdoe"); /* only now it shows that the others fare better */
-    assert_int_equal(users_find(users, SLICE("poison"), later_us, name), USERS_GIVEN_UP);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(users_find(users, slice_of(poisons[i]), later_us, name), USERS_GIVEN_UP);
     assert_int_equal(users_find(users, SLICE("poison-2"), later_us, name), USERS_OPEN);
     users_close(users);
 }
