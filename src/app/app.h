@@ -13,8 +13,9 @@
 MUST_CHECK int app_serve(const struct config *config, struct err *err);
 
 /* app_listen.c: LISTEN names this machine alone, as it must where the engine is its own token
- * issuer; certificate and key are given both or not at all, and fit; and, for the log, where
- * tokens travel in the clear (of the addresses in force). ERR_INVALID in one line. */
+ * issuer; it is a list of addresses, certificate and key are given both or not at all, and fit;
+ * and, for the log, where tokens travel in the clear (of the addresses in force). ERR_INVALID in
+ * one line. */
 MUST_CHECK int app_listen_check_local(const struct config *config, struct err *err);
 MUST_CHECK int app_listen_check_tls(const struct config *config, struct err *err);
 void app_listen_warn(const char *addresses);

@@ -87,13 +87,13 @@ int app_listen_check_tls(const struct config *config, struct err *err)
     if (cert != key)
         return err_set(err, ERR_INVALID, "%s is not set: TLS_CERT and TLS_KEY go together",
                        cert ? "TLS_KEY" : "TLS_CERT");
-    if (cert)
-        return http_check_certificate(config->tls_cert, config->tls_key, err);
-    while (next_address(&list, &address, &https))
+    while (!cert && next_address(&list, &address, &https))
         if (https)
             return err_set(err, ERR_INVALID, "LISTEN=%s: https:// needs TLS_CERT and TLS_KEY",
                            config->listen);
-    return 0;
+    if (http_check_listen(config->listen, cert, err) != 0)
+        return config_blame(config, "LISTEN", err);
+    return cert ? http_check_certificate(config->tls_cert, config->tls_key, err) : 0;
 }
 
 void app_listen_warn(const char *addresses)

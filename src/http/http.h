@@ -92,6 +92,9 @@ MUST_CHECK int http_open(const struct http_options *options, struct http_server 
 /* The addresses in force, "127.0.0.1:41233,https://127.0.0.1:8443"; owned by the server. */
 const char *http_addresses(const struct http_server *server);
 
+/* Whether `listen` is a list of addresses for http_open(); nothing is bound. ERR_INVALID. */
+MUST_CHECK int http_check_listen(const char *listen, bool has_certificate, struct err *err);
+
 /* Whether http_open() could use these files; they are left as they are. */
 MUST_CHECK int http_check_certificate(const char *cert, const char *key, struct err *err);
 

@@ -112,6 +112,39 @@ static int read_scheme(const char **text, bool has_certificate, bool *ret_secure
     return 0;
 }
 
+/* The next one of a list that is cut up; NULL at its end. Blanks around it are nothing, those
+ * within are for read_address() to refuse. */
+static const char *next_text(char **rest)
+{
+    char *text = strsep(rest, ",");
+    size_t len;
+
+    if (text == NULL)
+        return NULL;
+    text += strspn(text, " \t");
+    len = strlen(text);
+    while (len > 0 && strchr(" \t", text[len - 1]) != NULL)
+        len--;
+    text[len] = '\0';
+    return text;
+}
+
+int http_check_listen(const char *listen, bool has_certificate, struct err *err)
+{
+    char *list = mem_strdup(listen);
+    char *rest = list;
+    const char *text;
+    struct address ignored;
+    bool secure;
+    int code = 0;
+
+    while (code == 0 && (text = next_text(&rest)) != NULL)
+        if ((code = read_scheme(&text, has_certificate, &secure, err)) == 0)
+            code = read_address(text, &ignored, err);
+    free(list);
+    return code;
+}
+
 static int listen_on(const char *text, bool has_certificate, struct http_listener *ret,
                      struct err *err)
 {
@@ -151,31 +184,18 @@ static void list_addresses(struct http_server *server)
     server->addresses = list.data;
 }
 
-/* Without the blanks around it; those within are for read_address() to refuse. */
-static char *trim(char *text)
-{
-    size_t len;
-
-    text += strspn(text, " \t");
-    len = strlen(text);
-    while (len > 0 && strchr(" \t", text[len - 1]) != NULL)
-        len--;
-    text[len] = '\0';
-    return text;
-}
-
 int listen_open(struct http_server *server, struct err *err)
 {
     char *list = mem_strdup(server->options.listen);
     char *rest = list;
-    char *text;
+    const char *text;
     int code = 0;
 
-    while (code == 0 && (text = strsep(&rest, ",")) != NULL) {
+    while (code == 0 && (text = next_text(&rest)) != NULL) {
         server->listeners = mem_realloc(server->listeners,
                                         (server->listener_count + 1) * sizeof *server->listeners);
-        code = listen_on(trim(text), server->tls.cert != NULL,
-                         &server->listeners[server->listener_count], err);
+        code = listen_on(text, server->tls.cert != NULL, &server->listeners[server->listener_count],
+                         err);
         if (code == 0)
             server->listener_count++;
     }

@@ -76,6 +76,15 @@ def test_a_wrong_value_stops_the_start_with_one_line(idle, name, value):
     assert not idle.data_dir.exists()
 
 
+@pytest.mark.parametrize("value", [value for name, value in BAD if name == "LISTEN" and value])
+def test_a_wrong_address_stops_the_start_with_a_provider_too(idle, value):
+    done = idle.command("serve", check=False, LISTEN=value, JWKS_URL="https://127.0.0.1:1/")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"labs-analytics: LISTEN={value}: "), done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not idle.data_dir.exists()
+
+
 @pytest.mark.parametrize(
     ("name", "value", "shown"),
     [
