@@ -91,6 +91,7 @@ static void set_trust(CURL *curl, const char *pinned, const char *ca_file)
         return;
     curl_easy_setopt(curl, CURLOPT_CAINFO, file);
     curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+    curl_easy_setopt(curl, CURLOPT_CA_CACHE_TIMEOUT, 0L); /* else a new file counts in a day */
     if (pinned != NULL)
         curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
 }

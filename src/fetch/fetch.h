@@ -35,8 +35,8 @@ struct fetch_request {
     /* A PEM file whose certificates alone are trusted, whatever name they bear: for the engine
      * on this machine. NULL: the system's authorities and the URL's name. */
     const char *pinned;
-    /* A PEM file of authorities that are trusted instead of the system's, for the URL's name;
-     * NULL or "": the system's. */
+    /* A PEM file of authorities that are trusted instead of the system's, for the URL's name, read
+     * for each new connection; NULL or "": the system's. */
     const char *ca_file;
     const atomic_bool *stop; /* once true, the call ends within about a second; NULL: never */
 };

@@ -373,6 +373,14 @@ def test_a_private_authority_is_trusted_by_its_file(engines, providers):
     assert engine.accept()
 
 
+def test_an_authority_that_is_replaced_in_its_file_is_trusted_from_then_on(engines, providers):
+    provider = providers(tls=True)
+    engine = engines(provider=provider, **OFTEN).wait_until_ready()
+    provider.renew_authority()
+    provider.publish(Key.ec())
+    engine.wait_until(lambda: outcome(engine, provider.token()) == 200)
+
+
 def test_an_unknown_authority_is_not_trusted(engines, providers):
     provider, other = providers(tls=True), providers(tls=True)
     # The other has the same name, but not the same key.

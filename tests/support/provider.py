@@ -235,6 +235,12 @@ class Provider:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
+    def renew_authority(self):
+        """Serves with a certificate by another authority, whose own stands in the same file."""
+        self.stop()
+        self._context = _certify(self.names, self.ca_file)
+        self.start()
+
     def stop(self):
         """Nobody listens any more; what is under way is cut off."""
         server, self._server = self._server, None
