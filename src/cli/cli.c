@@ -102,7 +102,8 @@ static bool take_value(struct cli *cli, const char *flag, const char **ret)
     return true;
 }
 
-/* Takes every "--name value"; a comma between them. */
+/* Takes every "--name value"; a comma between them. An empty one is missing: a shell makes it of a
+ * variable that is not set, and a key without origins may be used from everywhere. */
 static bool take_values(struct cli *cli, const char *flag, struct buf *ret)
 {
     for (;;) {
@@ -112,6 +113,10 @@ static bool take_values(struct cli *cli, const char *flag, struct buf *ret)
             return false;
         if (value == NULL)
             return true;
+        if (*value == '\0') {
+            cli->lacking = flag;
+            return false;
+        }
         if (ret->len > 0)
             buf_append_char(ret, ',');
         buf_append_text(ret, value);

@@ -450,6 +450,9 @@ def test_commands_need_no_development_issuer(engine):
         (["--scope", "read", "--name", "a\nb"], "name:"),
         (["--scope", "read", "--name", "x" * 101], "name:"),
         (["--scope"], "--scope needs a value"),
+        (["--scope", "read", "--origin", ""], "--origin needs a value"),
+        (["--scope", "read", "--origin=", "--origin", "https://a.example"], "--origin needs"),
+        (["--scope", "write", "--product", ""], "--product needs a value"),
         (["--scope", "read", "more"], "takes no id"),
     ],
 )
