@@ -22,8 +22,10 @@ int users_check_members(const char *members, struct err *err)
     do {
         size_t len = strcspn(at, ".,");
 
-        if (len == 0)
-            return err_set(err, ERR_INVALID, "must name members such as username,user.username");
+        /* No answer has a member " username": its users would be lost in silence. */
+        if (len == 0 || at[0] == ' ' || at[len - 1] == ' ')
+            return err_set(err, ERR_INVALID,
+                           "must name members such as username,user.username, without blanks");
         at += len;
     } while (*at++ != '\0');
     return 0;

@@ -463,6 +463,7 @@ def test_a_pseudonym_is_of_the_resolved_user(asking):
         ({"INTROSPECTION_URL": "https://me:hush@example.org/"}, "must not hold a user"),
         ({"INTROSPECTION_CLIENT_ID": ""}, "INTROSPECTION_CLIENT_ID: must be given"),
         ({"INTROSPECTION_USER": "user..name"}, "must name members"),
+        ({"INTROSPECTION_USER": "username, sub"}, "must name members"),
         ({"INTROSPECTION_CACHE": "10"}, "must be an integer from 1024"),
     ],
 )

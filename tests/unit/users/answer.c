@@ -145,7 +145,8 @@ static void what_does_not_say_whether_it_is_active_is_no_answer(void **state)
 static void paths_have_names_everywhere(void **state)
 {
     static const char *const good[] = {"a", "a,b", "a.b", "a.b,c.d.e"};
-    static const char *const bad[] = {"", ",", "a,", ",a", "a..b", ".a", "a.", "a,,b"};
+    static const char *const bad[] = {"",   ",",    "a,",   ",a",   "a..b", ".a",
+                                      "a.", "a,,b", "a, b", "a ,b", " a",   "a "};
     (void)state;
 
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
