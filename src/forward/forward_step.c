@@ -65,17 +65,18 @@ static enum forward_action refused(struct forward_state *state, int64_t now_ms)
 
     if (tried == 0) /* the cursor alone is refused: no transaction's fault */
         return back_off(state, PHASE_DOWN, now_ms);
-    state->failures = 0;
     if (tried == 1) {
         state->phase = PHASE_FAILING;
         return ACTION_FAIL;
     }
+    state->failures = 0;
     state->width = tried / 2;
     return aim(state);
 }
 
-/* The wait is over: take up what it interrupted. */
-static enum forward_action resume(const struct forward_state *state)
+/* The wait is over: take up what it interrupted. What was refused goes to the store once more, for
+ * somebody may have mended that by now, and then the ledger need not take it. */
+static enum forward_action resume(struct forward_state *state)
 {
     switch (state->phase) {
     case PHASE_DOWN:
@@ -85,7 +86,9 @@ static enum forward_action resume(const struct forward_state *state)
     case PHASE_BATCH:
         return ACTION_WRITE;
     case PHASE_FAILING:
-        return ACTION_FAIL;
+        state->phase = PHASE_BATCH;
+        state->last = state->first + 1;
+        return ACTION_WRITE;
     }
     return ACTION_CONNECT;
 }

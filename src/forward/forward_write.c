@@ -184,10 +184,10 @@ static struct forward_event conflict(struct writer *writer)
     return (struct forward_event){.kind = EVENT_CONFLICT};
 }
 
-static struct forward_event load(struct writer *writer)
+/* Gives those that are marked for it another try; EVENT_NOTHING if no trouble came of it. */
+static struct forward_event retry(struct writer *writer)
 {
     struct forward *forward = writer->forward;
-    struct slot *slot;
     int code;
 
     if (ledger_counts(forward->options.ledger).retrying > 0) {
@@ -201,6 +201,17 @@ static struct forward_event load(struct writer *writer)
         if (!forward->retries_wait)
             note_proven(writer);
     }
+    return (struct forward_event){.kind = EVENT_NOTHING};
+}
+
+static struct forward_event load(struct writer *writer)
+{
+    struct forward *forward = writer->forward;
+    struct forward_event event = retry(writer);
+    struct slot *slot;
+
+    if (event.kind != EVENT_NOTHING)
+        return event;
     pthread_mutex_lock(&forward->lock);
     slot = &forward->slots[forward->write_slot];
     if (slot->state != SLOT_LOADED && !forward->poked)
@@ -321,15 +332,25 @@ static struct forward_event write_range(struct writer *writer)
 }
 
 /* The transaction at state.first is refused: the ledger has to know before the cursor passes it.
- * One that is damaged by now is the loader's to pass over: everything begins anew at the cursor. */
+ * One that is damaged by now is the loader's to pass over: everything begins anew at the cursor.
+ * While a full ledger is waited for nothing is loaded, so those that are to be tried again are
+ * tried here: they may make room. Not before the cursor has passed all that failed. */
 static struct forward_event fail_one(struct writer *writer)
 {
     struct forward *forward = writer->forward;
     uint64_t position = writer->slot->positions[writer->state.first];
+    struct err refusal = writer->err;
     struct err err = {0};
     bool is_new;
-    int code = record_refusal(forward, position, slice_of(writer->err.text), &is_new, &err);
+    int code;
 
+    if (ledger_counts(forward->options.ledger).full && !writer->state.behind) {
+        struct forward_event event = retry(writer);
+
+        if (event.kind != EVENT_NOTHING)
+            return event;
+    }
+    code = record_refusal(forward, position, slice_of(refusal.text), &is_new, &err);
     note_log(writer, code == ERR_UNAVAILABLE ? code : 0, &err);
     if (code == ERR_CONFLICT)
         return (struct forward_event){.kind = EVENT_CONFLICT};

@@ -16,7 +16,7 @@ static uint64_t refuse_one_more_than_the_ledger_takes(struct forwarding *at)
     forwarding_send(at, "jdoe", "bad");
     forwarding_start(at);
     forwarding_wait(queue_status(at->queue).pending_transactions == 0);
-    refused = forwarding_send(at, "jdoe", "bad");
+    refused = forwarding_send(at, "other", "bad");
     forwarding_wait(forwarding_said(at, "the ledger cannot be written") > 0);
     return refused;
 }
@@ -115,6 +115,42 @@ static void a_refusal_ahead_of_what_cannot_be_stored_now_is_counted_and_said_onc
     assert_int_equal(forwarding_said(at, "the store is up again"), 1);
 }
 
+static void a_store_that_is_mended_gets_what_the_ledger_has_no_room_for(void **state)
+{
+    struct forwarding *at = *state;
+
+    refuse_one_more_than_the_ledger_takes(at);
+    forwarding_sql(at, REFUSE_NO_MORE);
+    forwarding_wait(queue_status(at->queue).pending_transactions == 0);
+    assert_int_equal(forwarding_rows(at, "bad"), 1);
+    assert_int_equal(ledger_counts(at->ledger).failed, 1);
+    assert_int_equal(forwarding_said(at, "the ledger can be written again"), 1);
+}
+
+static void another_try_of_one_makes_room_for_the_next(void **state)
+{
+    struct forwarding *at = *state;
+    uint64_t first;
+
+    ledger_bound(at->ledger, 1, 0);
+    forwarding_sql(at, REFUSE);
+    first = forwarding_send(at, "jdoe", "bad");
+    forwarding_start(at);
+    forwarding_wait(queue_status(at->queue).pending_transactions == 0);
+    forwarding_send(at, "other", "bad");
+    forwarding_wait(forwarding_said(at, "the ledger cannot be written") > 0);
+    forwarding_sql(at, REFUSE_NO_MORE
+                   "CREATE TRIGGER refuse BEFORE INSERT ON event WHEN new.pennkey = 'other'"
+                   " BEGIN SELECT RAISE(ABORT, 'not the other'); END;");
+    assert_int_equal(ledger_retry(at->ledger, first, NULL), 0);
+    forward_poke(at->forward);
+    forwarding_wait(queue_status(at->queue).pending_transactions == 0);
+    assert_int_equal(forwarding_rows(at, "bad"), 1);
+    assert_int_equal(ledger_counts(at->ledger).failed, 1);
+    assert_int_equal(ledger_counts(at->ledger).retrying, 0);
+    assert_int_equal(ledger_retry(at->ledger, first, NULL), ERR_NOT_FOUND);
+}
+
 static void a_store_that_refuses_what_the_ledger_has_no_room_for_is_not_down(void **state)
 {
     struct forwarding *at = *state;
@@ -141,6 +177,8 @@ int main(void)
         forwarding_test(a_refused_one_that_cannot_be_read_now_is_no_fault_of_the_ledgers),
         forwarding_test(a_full_ledger_is_said_once_though_the_cursor_gets_on),
         forwarding_test(a_refusal_ahead_of_what_cannot_be_stored_now_is_counted_and_said_once),
+        forwarding_test(a_store_that_is_mended_gets_what_the_ledger_has_no_room_for),
+        forwarding_test(another_try_of_one_makes_room_for_the_next),
         forwarding_test(a_store_that_refuses_what_the_ledger_has_no_room_for_is_not_down),
     };
 
