@@ -35,26 +35,33 @@ static enum forward_action back_off(struct forward_state *state, enum forward_ph
     return ACTION_WAIT;
 }
 
-/* Aims at the transactions from first on, as many as the width allows. */
+/* Aims at the transactions from first on, as many as width and time allow. */
 static enum forward_action aim(struct forward_state *state)
 {
     size_t rest = state->count - state->first;
+    size_t tried = state->width != 0 && state->width < rest ? state->width : rest;
 
     if (rest == 0 && !state->behind) {
         state->phase = PHASE_IDLE;
         return ACTION_FINISH;
     }
     state->phase = PHASE_BATCH;
-    state->last = state->first + (state->width != 0 && state->width < rest ? state->width : rest);
+    if (state->most != 0 && state->most < tried)
+        tried = state->most;
+    state->last = state->first + tried;
     return ACTION_WRITE;
 }
 
 static enum forward_action stored(struct forward_state *state)
 {
+    size_t tried = state->last - state->first;
+
     state->failures = 0;
     state->behind = false;
-    if (state->width != 0 && state->last > state->first)
-        state->width = (state->last - state->first) * 2;
+    if (state->width != 0 && tried > 0)
+        state->width = tried * 2;
+    if (state->most != 0 && tried >= state->most)
+        state->most += state->most / 8 + 1;
     state->first = state->last;
     return aim(state);
 }
@@ -137,6 +144,8 @@ enum forward_action forward_step(struct forward_state *state, const struct forwa
             state->last = state->first;
             return ACTION_WRITE;
         }
+        if (state->phase == PHASE_BATCH && state->last > state->first)
+            state->most = (state->last - state->first + 1) / 2;
         /* The ledger's trouble is no reason to leave the store. */
         return back_off(state, state->phase == PHASE_FAILING ? PHASE_FAILING : PHASE_DOWN, now_ms);
     case EVENT_CONFLICT:

@@ -4,6 +4,10 @@
  * The range [first, last) of the batch's transactions is being written. A refusal halves
  * it until one transaction stands alone and is failed; a success doubles what is tried next,
  * so that k bad ones among n cost about k log n attempts.
+ *
+ * A write that was not answered may have been too much for the time limit: the next one is half of
+ * it, also in later batches, and those that come through let it grow again, by little, for each
+ * that is too much costs the whole time limit.
  */
 #ifndef FORWARD_STEP_H
 #define FORWARD_STEP_H
@@ -24,6 +28,7 @@ struct forward_state {
     enum forward_phase phase;
     size_t first, last, count;
     size_t width;      /* transactions to try at once; 0: all */
+    size_t most;       /* of them that the store can do in time; 0: not known */
     bool behind;       /* the store's cursor has yet to pass failed or damaged ones */
     unsigned failures; /* in a row */
     int64_t retry_at_ms;

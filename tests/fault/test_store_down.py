@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from fault.load import Load, Watch, reconcile
 from fault.told import DOWN, UP, one_fault, times, wait_until_down, wait_until_up
+from support.engine import a_transaction
 from support.postgres import PASSWORD, USER
 
 QUICK = {
@@ -157,6 +158,22 @@ def test_a_store_that_takes_long_for_each_write(engine, postgres):
     postgres.ask("DROP TRIGGER take_long ON event")
     reconcile(engine, load, postgres.ask)
     assert times(engine, DOWN) == 0, engine.log
+
+
+def test_a_batch_that_takes_longer_than_the_time_limit(engine, postgres):
+    """Never stored whole, it is stored in parts; nothing of it twice."""
+    postgres.ask(
+        "CREATE FUNCTION take_long() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN PERFORM pg_sleep(0.001); RETURN NEW; END $$"
+    )
+    postgres.ask(
+        "CREATE TRIGGER take_long BEFORE INSERT ON event FOR EACH ROW EXECUTE FUNCTION take_long()"
+    )
+    body = [a_transaction(datapoints=1) for _ in range(2000)]
+    results = engine.post(body, "/v1/transactions").json()["results"]
+    engine.wait_until_stored()
+    assert engine.stored_ids() == {result["id"]: 1 for result in results}
+    assert times(engine, DOWN) == times(engine, UP) > 0, engine.log
 
 
 def test_restarted_every_second(engines, postgres, scale):

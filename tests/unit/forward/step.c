@@ -301,6 +301,75 @@ static void a_ledger_that_is_full_lets_the_cursor_pass_what_it_has(void **state)
     assert_int_equal(machine.last, 2);
 }
 
+/* A store that can do so many at once within the time limit. */
+struct slow_store {
+    size_t most, left;
+    unsigned writes, too_many;
+};
+
+static struct forward_event ask_slow_store(struct slow_store *store,
+                                           const struct forward_state *state)
+{
+    size_t tried = state->last - state->first;
+
+    store->writes++;
+    if (tried > store->most) {
+        store->too_many++;
+        return (struct forward_event){.kind = EVENT_UNAVAILABLE};
+    }
+    store->left -= tried;
+    return (struct forward_event){.kind = EVENT_STORED};
+}
+
+/* Forwards all that is left, in batches of this many. */
+static void forward_to_slow_store(struct slow_store *store, struct forward_state *state,
+                                  size_t batch)
+{
+    struct forward_event event = {.kind = EVENT_START};
+
+    while (store->left > 0) {
+        assert_true(store->writes < 1000);
+        switch (forward_step(state, &event, state->retry_at_ms)) {
+        case ACTION_CONNECT:
+            event.kind = EVENT_CONNECTED;
+            break;
+        case ACTION_WAIT:
+            event.kind = EVENT_TIME;
+            break;
+        case ACTION_WRITE:
+            event = ask_slow_store(store, state);
+            break;
+        default:
+            event.kind = EVENT_BATCH;
+            event.count = store->left < batch ? store->left : batch;
+        }
+    }
+}
+
+static void what_is_too_much_for_the_time_limit_is_divided(void **state)
+{
+    struct forward_state machine = {.retry_min_ms = 10, .retry_max_ms = 10, .random = 1};
+    struct slow_store store = {.most = 300, .left = 100000};
+
+    (void)state;
+    forward_to_slow_store(&store, &machine, 5000);
+    assert_true(store.too_many <= 5 + store.writes / 6);
+    assert_true(store.writes <= 100000 / 150 + store.too_many);
+}
+
+static void a_store_that_is_fast_again_gets_whole_batches(void **state)
+{
+    struct forward_state machine = {.retry_min_ms = 10, .retry_max_ms = 10, .random = 1};
+    struct slow_store store = {.most = 1, .left = 10};
+
+    (void)state;
+    forward_to_slow_store(&store, &machine, 5000);
+    store = (struct slow_store){.most = SIZE_MAX, .left = 100000};
+    forward_to_slow_store(&store, &machine, 5000);
+    assert_true(store.writes < 100);
+    assert_true(machine.most > 5000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -316,6 +385,8 @@ int main(void)
         cmocka_unit_test(
             what_is_refused_while_the_ledger_cannot_write_is_asked_for_ever_more_rarely),
         cmocka_unit_test(a_conflict_starts_over_at_the_store_s_cursor),
+        cmocka_unit_test(what_is_too_much_for_the_time_limit_is_divided),
+        cmocka_unit_test(a_store_that_is_fast_again_gets_whole_batches),
         cmocka_unit_test(a_ledger_that_is_full_lets_the_cursor_pass_what_it_has),
     };
 
