@@ -2,7 +2,9 @@
  * A connection: opened without blocking, then told how this engine wants its session.
  *
  * Host names are looked up first (resolve.c), within the time limit. If the URL lists several
- * hosts, or a host has several addresses, they are tried in turn within one time limit.
+ * hosts, or a host has several addresses, they are tried in turn within one time limit. libpq waits
+ * for one that is mute as long as we let it, so connecting begins behind the first one the next
+ * time after it failed, and at the first again when a server was there and would not do.
  *
  * The session: commits wait for the server's disk unless the server's owner chose another
  * guarantee than "off"; statements, locks and idle transactions end at our own time limit, so
@@ -153,9 +155,7 @@ static PGconn *start(const struct store_pg *pg, struct store_pg_place *place)
     const char *values[] = {pg->url, NULL, NULL, NULL, "labs-analytics", "UTF8", NULL};
 
     if (place->count > 0) {
-        buf_append_char(&place->hosts, '\0');
-        buf_append_char(&place->addresses, '\0');
-        buf_append_char(&place->ports, '\0');
+        store_pg_place_finish(place, pg->skip);
         values[1] = place->hosts.data;
         values[2] = place->addresses.data;
         values[3] = place->ports.data;
@@ -171,6 +171,8 @@ int store_pg_connect(struct store *store, struct err *err)
 
     if (pg->connection != NULL && is_good(pg))
         return 0;
+    if (pg->stale)
+        pg->skip = 0;
     store_pg_break(pg);
     error = store_pg_resolve(pg, &place, err);
     if (error != 0)
@@ -185,7 +187,9 @@ int store_pg_connect(struct store *store, struct err *err)
         error = store_pg_lost(pg->connection, "connect", err);
     if (error == 0)
         error = prepare_session(pg, err);
-    if (error != 0)
+    if (error != 0) {
+        pg->skip++;
         store_pg_break(pg);
+    }
     return error;
 }

@@ -21,6 +21,7 @@ struct store_pg {
     struct store_pg_lookup *lookup; /* under way or not yet asked for; NULL: none */
     PGconn *connection;             /* NULL: none, or broken */
     bool stale;                     /* the server could not do something in this session */
+    unsigned skip;   /* so many of the places that connecting begins behind, for it ended there */
     int backend;     /* its process, once the session is ready; libpq forgets it with the line */
     int left_behind; /* backend that may still hold a transaction of ours; 0: none */
 };
@@ -43,9 +44,12 @@ struct store_pg_place {
 };
 
 /* ERR_UNAVAILABLE if nobody said where the server is within the time limit. *ret stays as it is
- * if the URL needs no look-up. */
+ * if the URL has one host that needs no look-up. */
 int store_pg_resolve(struct store_pg *pg, struct store_pg_place *ret, struct err *err);
 void store_pg_resolve_end(struct store_pg *pg); /* of the handle */
+/* Makes strings of the lists, with those behind the first `skip` first, and these last; round and
+ * round. */
+void store_pg_place_finish(struct store_pg_place *place, unsigned skip);
 void store_pg_place_free(struct store_pg_place *place);
 
 /* talk.c: the ways to wait. All return 0 or ERR_UNAVAILABLE with words, and break the

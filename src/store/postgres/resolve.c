@@ -9,7 +9,7 @@
  *
  * The names stay beside the addresses, for certificates and password files. A name with several
  * addresses is listed with each, and libpq tries them in turn, as it does with several hosts. What
- * needs no look-up goes to libpq as it is: addresses, sockets, URLs with `hostaddr` or without a
+ * needs no look-up goes to libpq as it is: an address, a socket, URLs with `hostaddr` or without a
  * host.
  */
 #include "store/postgres/postgres_priv.h"
@@ -50,6 +50,29 @@ void store_pg_place_free(struct store_pg_place *place)
     buf_free(&place->hosts);
     buf_free(&place->addresses);
     buf_free(&place->ports);
+}
+
+static void rotate(struct buf *list, unsigned skip)
+{
+    struct buf turned = {0};
+    size_t head = 0;
+
+    buf_append_char(list, '\0');
+    for (; skip > 0; skip--)
+        head += strcspn(list->data + head, ",") + 1;
+    buf_append_text(&turned, list->data + head);
+    if (head > 0)
+        buf_printf(&turned, ",%.*s", (int)head - 1, list->data);
+    buf_append_char(&turned, '\0');
+    buf_free(list);
+    *list = turned;
+}
+
+void store_pg_place_finish(struct store_pg_place *place, unsigned skip)
+{
+    rotate(&place->hosts, skip % place->count);
+    rotate(&place->addresses, skip % place->count);
+    rotate(&place->ports, skip % place->count);
 }
 
 void store_pg_resolve_end(struct store_pg *pg)
@@ -166,19 +189,10 @@ drop:
     return err_set(err, ERR_UNAVAILABLE, "look up \"%s\": %s", hosts, strerror(code));
 }
 
-/* Are there names among the hosts? */
-static bool has_names(const char *hosts)
+/* Is it a name, or are there several? */
+static bool needs_look_up(const char *hosts)
 {
-    struct slice host;
-
-    while (next_item(&hosts, &host)) {
-        char name[64]; /* longer than addresses are */
-
-        snprintf(name, sizeof name, "%.*s", SLICE_ARG(host));
-        if (!is_found(name))
-            return true;
-    }
-    return false;
+    return strchr(hosts, ',') != NULL || !is_found(hosts);
 }
 
 static const char *value_of(const PQconninfoOption *options, const char *keyword)
@@ -199,7 +213,7 @@ static int begin_if_needed(struct store_pg *pg, struct err *err)
     if (options == NULL)
         return err_set(err, ERR_UNAVAILABLE, "connect: out of memory");
     hosts = value_of(options, "host");
-    if (hosts != NULL && value_of(options, "hostaddr") == NULL && has_names(hosts))
+    if (hosts != NULL && value_of(options, "hostaddr") == NULL && needs_look_up(hosts))
         error = begin(pg, hosts, value_of(options, "port"), err);
     PQconninfoFree(options);
     return error;

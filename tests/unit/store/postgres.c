@@ -165,6 +165,54 @@ static void a_server_that_never_answers_runs_into_the_time_limit(void **state)
     close_mute_server(server, folder);
 }
 
+/* The first is mute, the second works: connecting comes to it, and stays with it. */
+static void a_host_that_never_answers_does_not_hide_the_next(void **state)
+{
+    char folder[32];
+    char url[128];
+    char both[256];
+    int server = open_mute_server(folder, url, sizeof url);
+    struct store *store;
+
+    (void)state;
+    snprintf(both, sizeof both, "postgres://postgres@/%s?host=%s,%s", database, folder,
+             test_postgres_folder());
+    store = open_url(both, 1000);
+    assert_int_equal(store_connect(store, &err), ERR_UNAVAILABLE);
+    assert_ok(store_connect(store, &err));
+    test_postgres_run(database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                                " WHERE application_name = 'labs-analytics'");
+    assert_int_equal(store_connect(store, &err), 0);
+    store_close(store);
+    close_mute_server(server, folder);
+}
+
+/* It answers, but as a standby does: the one before it may be there again. */
+static void a_host_that_cannot_write_is_left_for_the_first(void **state)
+{
+    char folder[32];
+    char url[128];
+    char both[256];
+    int server = open_mute_server(folder, url, sizeof url);
+    struct store *store = open_ready("", LONG_MS);
+
+    (void)state;
+    store_close(store);
+    snprintf(both, sizeof both,
+             "postgres://postgres@/%s?host=%s,%s&options=-cdefault_transaction_read_only%%3Don",
+             database, folder, test_postgres_folder());
+    store = open_url(both, 1000);
+    assert_int_equal(store_connect(store, &err), ERR_UNAVAILABLE);
+    assert_ok(store_connect(store, &err));
+    assert_int_equal(store_cursor_create(store, "1node001", 0, &err), ERR_UNAVAILABLE);
+    assert_non_null(strstr(err.text, "read-only transaction"));
+    assert_int_equal(store_connect(store, &err), ERR_UNAVAILABLE);
+    assert_non_null(strstr(err.text, "time limit"));
+    assert_ok(store_connect(store, &err));
+    store_close(store);
+    close_mute_server(server, folder);
+}
+
 static void *connect_in_vain(void *arg)
 {
     struct err words = {0};
@@ -505,6 +553,8 @@ int main(void)
         cmocka_unit_test_setup(connect_notices_that_the_server_restarted, make),
         cmocka_unit_test_setup(a_session_that_was_ended_is_opened_anew, make),
         cmocka_unit_test_setup(a_server_that_never_answers_runs_into_the_time_limit, make),
+        cmocka_unit_test_setup(a_host_that_never_answers_does_not_hide_the_next, make),
+        cmocka_unit_test_setup(a_host_that_cannot_write_is_left_for_the_first, make),
         cmocka_unit_test_setup(an_interruption_ends_connecting, make),
         cmocka_unit_test_setup(a_server_that_hangs_while_rows_are_sent_runs_into_the_time_limit,
                                make),
