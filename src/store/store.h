@@ -9,8 +9,8 @@
  * forwarder, or a COMMIT whose answer was lost, cannot store anything twice.
  *
  * Errors, for all that talk to the database:
- *   ERR_REFUSED      the content is refused (SQLSTATE classes 22 and 23; SQLite's constraint,
- *                    mismatch and too-big): trying the same again is useless
+ *   ERR_REFUSED      the content is refused (SQLSTATE classes 22, 23, 54 and P0; SQLite's
+ *                    constraint, mismatch and too-big): trying the same again is useless
  *   ERR_CONFLICT     the cursor is not where it should be: read it again
  *   ERR_UNAVAILABLE  everything else (connection, resources, permissions, missing table,
  *                    disk, time limit): try later. The connection may be broken:

@@ -9,11 +9,17 @@
  */
 #include "store/postgres/postgres_priv.h"
 
+/* Beside data exceptions and violated constraints: a limit of the server's, as of a row in an
+ * index, and what functions in PL/pgSQL raise, as those of triggers do to say no. */
+static const char *const of_content[] = {"22", "23", "54", "P0"};
+
 static int code_of(const char *sqlstate)
 {
-    bool is_content = strncmp(sqlstate, "22", 2) == 0 || strncmp(sqlstate, "23", 2) == 0;
-
-    return is_content ? ERR_REFUSED : ERR_UNAVAILABLE;
+    for (size_t i = 0; i < sizeof of_content / sizeof *of_content; i++) {
+        if (strncmp(sqlstate, of_content[i], 2) == 0)
+            return ERR_REFUSED;
+    }
+    return ERR_UNAVAILABLE;
 }
 
 int store_pg_refusal(const PGresult *result, struct err *err)

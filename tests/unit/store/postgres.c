@@ -480,6 +480,50 @@ static void text_that_the_server_cannot_hold_is_refused(void **state)
     store_close(store);
 }
 
+/* Noise, which does not compress. */
+static void fill(char *out, size_t size)
+{
+    uint32_t random = 1;
+
+    for (size_t i = 0; i < size; i++) {
+        random = random * 1664525 + 1013904223;
+        out[i] = (char)('a' + (random >> 24) % 26);
+    }
+}
+
+static void a_value_that_no_index_holds_is_refused(void **state)
+{
+    static char value[TXN_MAX_VALUE];
+    struct store *store = open_ready("", LONG_MS);
+    struct store_batch *batch;
+
+    (void)state;
+    fill(value, sizeof value);
+    batch = batch_of(store, 1, (struct slice){value, sizeof value});
+    test_postgres_run(database, "CREATE INDEX ON event (value)");
+    assert_int_equal(store_write(store, batch, 0, 1, NODE, 0, 1, &err), ERR_REFUSED);
+    assert_non_null(strstr(err.text, "54000"));
+    assert_ok(store_write(store, batch, 0, 0, NODE, 0, 1, &err));
+    store_batch_close(batch);
+    store_close(store);
+}
+
+static void what_a_trigger_says_no_to_is_refused(void **state)
+{
+    struct store *store = open_ready("", LONG_MS);
+    struct store_batch *batch = batch_of(store, 1, SLICE("v"));
+
+    (void)state;
+    test_postgres_run(database, "CREATE FUNCTION say_no() RETURNS trigger LANGUAGE plpgsql AS"
+                                " $$ BEGIN RAISE EXCEPTION 'not this one'; END $$;"
+                                "CREATE TRIGGER say_no BEFORE INSERT ON event FOR EACH ROW"
+                                " EXECUTE FUNCTION say_no()");
+    assert_int_equal(store_write(store, batch, 0, 1, NODE, 0, 1, &err), ERR_REFUSED);
+    assert_string_equal(err.text, "not this one (SQLSTATE P0001)");
+    store_batch_close(batch);
+    store_close(store);
+}
+
 static void a_refusal_at_commit_is_a_refusal(void **state)
 {
     struct store *store = open_ready("", LONG_MS);
@@ -565,6 +609,8 @@ int main(void)
         cmocka_unit_test_setup(no_part_of_a_badly_written_password_is_told, make),
         cmocka_unit_test_setup(the_session_is_durable_bounded_and_named, make),
         cmocka_unit_test_setup(text_that_the_server_cannot_hold_is_refused, make),
+        cmocka_unit_test_setup(a_value_that_no_index_holds_is_refused, make),
+        cmocka_unit_test_setup(what_a_trigger_says_no_to_is_refused, make),
         cmocka_unit_test_setup(a_refusal_at_commit_is_a_refusal, make),
         cmocka_unit_test_setup(a_refusal_quotes_little_of_the_row, make),
         cmocka_unit_test_setup(a_role_without_rights_on_the_schema_runs_on_a_finished_one, make),
