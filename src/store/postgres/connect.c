@@ -18,6 +18,7 @@
 
 #include <inttypes.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* A '/', '@' or ':' that was not escaped in a password makes libpq take a part of it for the
@@ -117,20 +118,29 @@ static int prepare_session(struct store_pg *pg, struct err *err)
                "SET tcp_keepalives_interval = 5;"
                "SET tcp_keepalives_count = 3",
                limit_ms, limit_ms, limit_ms);
-    if (pg->left_behind != 0)
-        buf_printf(&sql,
-                   ";SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %d"
-                   " AND usename = current_user"
-                   " AND application_name = current_setting('application_name')",
-                   pg->left_behind);
     buf_append_char(&sql, '\0');
     error = store_pg_run(pg, sql.data, NULL, err);
     buf_free(&sql);
-    if (error == 0) {
-        pg->left_behind = 0;
-        pg->backend = PQbackendPID(pg->connection);
-    }
     return error;
+}
+
+/* Where we may not, it is waited for like anybody else's transaction. */
+static int end_left_behind(struct store_pg *pg, struct err *err)
+{
+    char sql[256];
+    int error;
+
+    snprintf(sql, sizeof sql,
+             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %d"
+             " AND usename = current_user"
+             " AND application_name = current_setting('application_name')",
+             pg->left_behind);
+    error = store_pg_run(pg, sql, NULL, err);
+    if (pg->connection == NULL)
+        return error;
+    pg->left_behind = 0;
+    pg->stale = false;
+    return 0;
 }
 
 /* Whether the connection still stands, as far as can be told without asking the server: a
@@ -187,6 +197,10 @@ int store_pg_connect(struct store *store, struct err *err)
         error = store_pg_lost(pg->connection, "connect", err);
     if (error == 0)
         error = prepare_session(pg, err);
+    if (error == 0 && pg->left_behind != 0)
+        error = end_left_behind(pg, err);
+    if (error == 0)
+        pg->backend = PQbackendPID(pg->connection);
     if (error != 0) {
         pg->skip++;
         store_pg_break(pg);

@@ -273,6 +273,32 @@ static void a_server_that_hangs_while_rows_are_sent_runs_into_the_time_limit(voi
     store_close(store);
 }
 
+static void who_may_end_no_backend_connects_all_the_same(void **state)
+{
+    char url[256];
+    struct store *store = open_ready("", LONG_MS);
+    struct store_batch *batch = batch_of(store, 1, SLICE("v"));
+
+    (void)state;
+    store_close(store);
+    test_postgres_run(database, "CREATE ROLE modest LOGIN;"
+                                "GRANT ALL ON ALL TABLES IN SCHEMA public TO modest;"
+                                "REVOKE EXECUTE ON FUNCTION pg_terminate_backend FROM PUBLIC");
+    store = open_url(test_postgres_url(url, sizeof url, "modest", database), 1000);
+    assert_ok(store_connect(store, &err));
+    test_postgres_run(database, "CREATE FUNCTION hang() RETURNS trigger LANGUAGE plpgsql AS"
+                                " $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$;"
+                                "CREATE TRIGGER hang BEFORE INSERT ON event FOR EACH ROW"
+                                " EXECUTE FUNCTION hang()");
+    assert_int_equal(store_write(store, batch, 0, 1, NODE, 0, 1, &err), ERR_UNAVAILABLE);
+    assert_ok(store_connect(store, &err));
+    test_postgres_run(database, "DROP TRIGGER hang ON event;"
+                                "GRANT EXECUTE ON FUNCTION pg_terminate_backend TO PUBLIC");
+    assert_ok(store_write(store, batch, 0, 1, NODE, 0, 1, &err));
+    store_batch_close(batch);
+    store_close(store);
+}
+
 /* More than two thousand pieces, which take more than four seconds if nothing ends it sooner. */
 #define SPREAD_ROWS 4096
 
@@ -602,6 +628,7 @@ int main(void)
         cmocka_unit_test_setup(an_interruption_ends_connecting, make),
         cmocka_unit_test_setup(a_server_that_hangs_while_rows_are_sent_runs_into_the_time_limit,
                                make),
+        cmocka_unit_test_setup(who_may_end_no_backend_connects_all_the_same, make),
         cmocka_unit_test_setup(what_is_spread_is_stored_whole_and_within_the_time_limit, make),
         cmocka_unit_test_setup(an_interruption_ends_what_is_spread, make),
         cmocka_unit_test_setup(a_server_that_goes_ends_what_is_spread, make),
