@@ -121,6 +121,15 @@ int store_too_late(const struct store *store, struct err *err)
                    store->timeout_us / 1000);
 }
 
+int store_not_content(int error, struct err *err)
+{
+    if (error != ERR_REFUSED)
+        return error;
+    if (err != NULL)
+        err->code = ERR_UNAVAILABLE;
+    return ERR_UNAVAILABLE;
+}
+
 int store_connect(struct store *store, struct err *err)
 {
     int error = store_begin(store, err);

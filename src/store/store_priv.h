@@ -123,6 +123,10 @@ bool store_interrupted(const struct store *store);
 /* The words for a time limit that passed; returns ERR_UNAVAILABLE. */
 int store_too_late(const struct store *store, struct err *err);
 
+/* The same error, but ERR_UNAVAILABLE for ERR_REFUSED: of what has no content that could be
+ * refused, as the cursor, whose table somebody may have given a constraint or a trigger. */
+int store_not_content(int error, struct err *err);
+
 /* The encoding of the transactions [first, last). */
 struct slice store_batch_slice(const struct store_batch *batch, size_t first, size_t last);
 

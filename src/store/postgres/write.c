@@ -146,7 +146,7 @@ static int move_only(struct store_pg *pg, const char *node, uint64_t from, uint6
 
     buf_append_char(&sql, '\0');
     if (error == 0)
-        error = store_pg_run(pg, sql.data, &result, err);
+        error = store_not_content(store_pg_run(pg, sql.data, &result, err), err);
     if (error == 0 && !moved_one(result))
         error = not_at(node, from, err);
     PQclear(result);
@@ -171,7 +171,7 @@ static int move_and_copy(struct store_pg *pg, struct slice rows, struct pace pac
     if (error == 0)
         error = store_pg_expect(pg, PGRES_COMMAND_OK, NULL, err);
     if (error == 0)
-        error = store_pg_expect(pg, PGRES_COMMAND_OK, &moved, err);
+        error = store_not_content(store_pg_expect(pg, PGRES_COMMAND_OK, &moved, err), err);
     if (error != 0)
         return error;
     if (!moved_one(moved))

@@ -58,7 +58,7 @@ static int move_cursor(struct store_sqlite *sqlite, const char *node, uint64_t f
     store_sqlite_bind(statement, 1, slice_of(node));
     sqlite3_bind_int64(statement, 2, (int64_t)from);
     sqlite3_bind_int64(statement, 3, (int64_t)to);
-    error = store_sqlite_run(sqlite, statement, err);
+    error = store_not_content(store_sqlite_run(sqlite, statement, err), err);
     if (error == 0 && sqlite3_changes(sqlite->database) != 1)
         error = err_set(err, ERR_CONFLICT, "the cursor of node %s is not at %" PRIu64, node, from);
     return error;

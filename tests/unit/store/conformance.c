@@ -361,6 +361,25 @@ static void a_refused_row_leaves_nothing_and_a_good_connection(void **state)
     store_batch_close(batch);
 }
 
+static void a_cursor_that_is_refused_is_no_fault_of_the_rows(void **state)
+{
+    struct place *place = *state;
+    struct store_batch *batch = store_batch_open(place->store);
+
+    run(place, "CREATE UNIQUE INDEX no_two_alike ON forward_cursor (position)");
+    assert_ok(place, store_cursor_create(place->store, "1node001", 101, &place->err));
+    add_one(batch, 1, "fine");
+    assert_int_equal(store_write(place->store, batch, 0, 1, NODE, 100, 101, &place->err),
+                     ERR_UNAVAILABLE);
+    assert_int_equal(place->err.code, ERR_UNAVAILABLE);
+    assert_int_equal(store_write(place->store, batch, 0, 0, NODE, 100, 101, &place->err),
+                     ERR_UNAVAILABLE);
+    assert_rows(place, "0");
+    assert_cursor(place, 100);
+    assert_ok(place, store_write(place->store, batch, 0, 1, NODE, 100, 102, &place->err));
+    store_batch_close(batch);
+}
+
 static void a_slice_is_stored_without_its_neighbours(void **state)
 {
     struct place *place = *state;
@@ -1139,6 +1158,7 @@ int main(void)
         READY(a_write_stores_the_rows_and_moves_the_cursor),
         READY(a_conflict_leaves_nothing),
         READY(a_refused_row_leaves_nothing_and_a_good_connection),
+        READY(a_cursor_that_is_refused_is_no_fault_of_the_rows),
         READY(a_slice_is_stored_without_its_neighbours),
         READY(an_empty_slice_moves_the_cursor),
         READY(a_batch_can_be_used_again),
