@@ -13,8 +13,20 @@
  * index, and what functions in PL/pgSQL raise, as those of triggers do to say no. */
 static const char *const of_content[] = {"22", "23", "54", "P0"};
 
-static int code_of(const char *sqlstate)
+/* A row's id is the server's: its sequence has come to an end, or stands where rows are already,
+ * as after rows with ids of their own were put in, or in a copy by logical replication. */
+static bool is_of_id(const PGresult *result, const char *sqlstate)
 {
+    const char *constraint = PQresultErrorField(result, PG_DIAG_CONSTRAINT_NAME);
+
+    return strcmp(sqlstate, "2200H") == 0 ||
+           (constraint != NULL && strcmp(constraint, "event_pkey") == 0);
+}
+
+static int code_of(const PGresult *result, const char *sqlstate)
+{
+    if (is_of_id(result, sqlstate))
+        return ERR_UNAVAILABLE;
     for (size_t i = 0; i < sizeof of_content / sizeof *of_content; i++) {
         if (strncmp(sqlstate, of_content[i], 2) == 0)
             return ERR_REFUSED;
@@ -35,8 +47,8 @@ int store_pg_refusal(const PGresult *result, struct err *err)
                        store_one_line(message_line, PQresultErrorMessage(result)));
     store_one_line(message_line, message);
     if (detail == NULL)
-        return err_set(err, code_of(sqlstate), "%s (SQLSTATE %s)", message_line, sqlstate);
-    return err_set(err, code_of(sqlstate), "%s (SQLSTATE %s): %s", message_line, sqlstate,
+        return err_set(err, code_of(result, sqlstate), "%s (SQLSTATE %s)", message_line, sqlstate);
+    return err_set(err, code_of(result, sqlstate), "%s (SQLSTATE %s): %s", message_line, sqlstate,
                    store_one_line(detail_line, detail));
 }
 

@@ -93,7 +93,7 @@ void store_pg_recover(struct store_pg *pg);
 /* error.c */
 
 /* Code and words of a result that tells of an error; the code is ERR_REFUSED for SQLSTATE
- * classes 22, 23, 54 and P0, else ERR_UNAVAILABLE. */
+ * classes 22, 23, 54 and P0, unless a row's id is the trouble, else ERR_UNAVAILABLE. */
 int store_pg_refusal(const PGresult *result, struct err *err);
 
 /* What libpq says of the connection as such; returns ERR_UNAVAILABLE. */

@@ -550,6 +550,26 @@ static void what_a_trigger_says_no_to_is_refused(void **state)
     store_close(store);
 }
 
+static void an_id_that_is_taken_is_no_fault_of_the_rows(void **state)
+{
+    struct store *store = open_ready("", LONG_MS);
+    struct store_batch *batch = batch_of(store, 2, SLICE("v"));
+
+    (void)state;
+    assert_ok(store_write(store, batch, 0, 1, NODE, 0, 1, &err));
+    test_postgres_run(database, "ALTER TABLE event ALTER id RESTART");
+    assert_int_equal(store_write(store, batch, 1, 2, NODE, 1, 2, &err), ERR_UNAVAILABLE);
+    assert_non_null(strstr(err.text, "event_pkey"));
+    test_postgres_run(database, "ALTER TABLE event ALTER id SET MAXVALUE 2 RESTART 2;"
+                                "SELECT nextval('event_id_seq')");
+    assert_int_equal(store_write(store, batch, 1, 2, NODE, 1, 2, &err), ERR_UNAVAILABLE);
+    assert_non_null(strstr(err.text, "2200H"));
+    test_postgres_run(database, "ALTER TABLE event ALTER id SET NO MAXVALUE");
+    assert_ok(store_write(store, batch, 1, 2, NODE, 1, 2, &err));
+    store_batch_close(batch);
+    store_close(store);
+}
+
 static void a_refusal_at_commit_is_a_refusal(void **state)
 {
     struct store *store = open_ready("", LONG_MS);
@@ -638,6 +658,7 @@ int main(void)
         cmocka_unit_test_setup(text_that_the_server_cannot_hold_is_refused, make),
         cmocka_unit_test_setup(a_value_that_no_index_holds_is_refused, make),
         cmocka_unit_test_setup(what_a_trigger_says_no_to_is_refused, make),
+        cmocka_unit_test_setup(an_id_that_is_taken_is_no_fault_of_the_rows, make),
         cmocka_unit_test_setup(a_refusal_at_commit_is_a_refusal, make),
         cmocka_unit_test_setup(a_refusal_quotes_little_of_the_row, make),
         cmocka_unit_test_setup(a_role_without_rights_on_the_schema_runs_on_a_finished_one, make),
