@@ -38,7 +38,7 @@ static int find_end(struct store_pg *pg, int64_t after, unsigned rows, int64_t *
     snprintf(numbers[0], sizeof numbers[0], "%" PRId64, after);
     snprintf(numbers[1], sizeof numbers[1], "%u", rows);
     error = store_pg_run_with(pg,
-                              "SELECT max(id), count(*) FROM"
+                              "SELECT max(id)::bigint, count(*) FROM"
                               " (SELECT id FROM event WHERE id > $1 ORDER BY id LIMIT $2) AS step",
                               2, values, &result, err);
     if (error != 0)

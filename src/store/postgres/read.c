@@ -1,6 +1,7 @@
 /*
  * Reading: single statements, each its own transaction, with binary results. An error leaves
- * the connection in step, so there is nothing to roll back.
+ * the connection in step, so there is nothing to roll back. Every column is cast to what its bytes
+ * are read as, for somebody may have given it another type.
  */
 #include "store/postgres/postgres_priv.h"
 
@@ -14,8 +15,8 @@ int store_pg_cursor(struct store *store, const char *node, uint64_t *ret_positio
     PGresult *result = NULL;
     int error;
 
-    error = store_pg_run_with(pg, "SELECT position FROM forward_cursor WHERE node = $1", 1, values,
-                              &result, err);
+    error = store_pg_run_with(pg, "SELECT position::bigint FROM forward_cursor WHERE node = $1", 1,
+                              values, &result, err);
     if (error != 0)
         return error;
     if (PQntuples(result) == 0)
@@ -53,7 +54,8 @@ int store_pg_find(struct store *store, const char *id, struct store_found *ret, 
     int error;
 
     error = store_pg_run_with(pg,
-                              "SELECT product, pennkey, timestamp, received_at, count(*) OVER ()"
+                              "SELECT product::text, pennkey::text, timestamp::timestamptz,"
+                              " received_at::timestamptz, count(*) OVER ()"
                               " FROM event WHERE transaction_id = $1 LIMIT 1",
                               1, values, &result, err);
     if (error != 0)

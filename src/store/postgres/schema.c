@@ -16,8 +16,10 @@
 static int read_rows(struct store_pg *pg, struct buf *applied, struct err *err)
 {
     PGresult *result = NULL;
-    int error = store_pg_run_with(pg, "SELECT version, applied_at FROM schema_migration", 0, NULL,
-                                  &result, err);
+    int error = store_pg_run_with(pg,
+                                  "SELECT version::bigint, applied_at::timestamptz"
+                                  " FROM schema_migration",
+                                  0, NULL, &result, err);
 
     if (error != 0)
         return error;

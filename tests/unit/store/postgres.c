@@ -550,6 +550,37 @@ static void what_a_trigger_says_no_to_is_refused(void **state)
     store_close(store);
 }
 
+static void columns_of_another_type_are_read_all_the_same(void **state)
+{
+    struct store *store = open_ready("", LONG_MS);
+    struct store_batch *batch = batch_of(store, 3, SLICE("v"));
+    struct store_walk walk = {0};
+    struct store_migration migration;
+    struct store_found found;
+    uint64_t position, rows;
+    size_t count;
+
+    (void)state;
+    test_postgres_run(database, "ALTER TABLE forward_cursor ALTER position TYPE integer;"
+                                "ALTER TABLE event ALTER id TYPE integer;"
+                                "ALTER TABLE event ALTER timestamp TYPE timestamp;"
+                                "ALTER TABLE schema_migration ALTER version TYPE integer,"
+                                " ALTER applied_at TYPE date");
+    assert_ok(store_write(store, batch, 0, 3, NODE, 0, 3, &err));
+    assert_ok(store_cursor(store, NODE, &position, &err));
+    assert_int_equal(position, 3);
+    assert_ok(store_find(store, NODE "000000000001", &found, &err));
+    assert_string_equal(found.product, "CLUBS");
+    assert_int_equal(found.timestamp_us, 0);
+    assert_ok(store_expire(store, -1, 2, &walk, &rows, &err));
+    assert_int_equal(walk.after, 2);
+    assert_ok(store_migrations(store, &migration, 1, &count, &err));
+    assert_int_equal(migration.applied_us % (INT64_C(86400) * 1000000), 0);
+    assert_true(migration.applied_us > 0);
+    store_batch_close(batch);
+    store_close(store);
+}
+
 static void an_id_that_is_taken_is_no_fault_of_the_rows(void **state)
 {
     struct store *store = open_ready("", LONG_MS);
@@ -658,6 +689,7 @@ int main(void)
         cmocka_unit_test_setup(text_that_the_server_cannot_hold_is_refused, make),
         cmocka_unit_test_setup(a_value_that_no_index_holds_is_refused, make),
         cmocka_unit_test_setup(what_a_trigger_says_no_to_is_refused, make),
+        cmocka_unit_test_setup(columns_of_another_type_are_read_all_the_same, make),
         cmocka_unit_test_setup(an_id_that_is_taken_is_no_fault_of_the_rows, make),
         cmocka_unit_test_setup(a_refusal_at_commit_is_a_refusal, make),
         cmocka_unit_test_setup(a_refusal_quotes_little_of_the_row, make),
