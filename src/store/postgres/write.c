@@ -19,6 +19,12 @@
 
 #include <inttypes.h>
 
+/* A pooler may give each transaction another session than the one that connect.c has prepared. */
+#define DURABLE                                                                                    \
+    "SELECT set_config('synchronous_commit', 'on', true)"                                          \
+    " WHERE current_setting('synchronous_commit') = 'off';"
+#define BEGIN "BEGIN ISOLATION LEVEL READ COMMITTED;" DURABLE
+
 #define COPY_ROWS "COPY event (" STORE_PG_COLUMNS ") FROM STDIN (FORMAT binary);"
 
 /* Bytes handed to libpq at a time, which copies them: at once, and of what is spread; and the
@@ -52,6 +58,13 @@ static int append_move(struct store_pg *pg, struct buf *sql, const char *node, u
     buf_printf(sql, "UPDATE forward_cursor SET position = %" PRIu64 ", updated_at = now()", to);
     buf_printf(sql, " WHERE position = %" PRIu64, from);
     return append_literal(pg, sql, " AND node = ", node, ";", err);
+}
+
+static int expect_begun(struct store_pg *pg, struct err *err)
+{
+    int error = store_pg_expect(pg, PGRES_COMMAND_OK, NULL, err);
+
+    return error != 0 ? error : store_pg_expect(pg, PGRES_TUPLES_OK, NULL, err);
 }
 
 static bool moved_one(const PGresult *result)
@@ -142,8 +155,10 @@ static int move_only(struct store_pg *pg, const char *node, uint64_t from, uint6
 {
     struct buf sql = {0};
     PGresult *result = NULL;
-    int error = append_move(pg, &sql, node, from, to, err);
+    int error;
 
+    buf_append_text(&sql, DURABLE);
+    error = append_move(pg, &sql, node, from, to, err);
     buf_append_char(&sql, '\0');
     if (error == 0)
         error = store_not_content(store_pg_run(pg, sql.data, &result, err), err);
@@ -161,7 +176,7 @@ static int move_and_copy(struct store_pg *pg, struct slice rows, struct pace pac
     PGresult *moved;
     int error;
 
-    buf_append_text(&sql, "BEGIN ISOLATION LEVEL READ COMMITTED;");
+    buf_append_text(&sql, BEGIN);
     error = append_move(pg, &sql, node, from, to, err);
     buf_append_text(&sql, COPY_ROWS "COMMIT");
     buf_append_char(&sql, '\0');
@@ -169,7 +184,7 @@ static int move_and_copy(struct store_pg *pg, struct slice rows, struct pace pac
         error = store_pg_send(pg, sql.data, err);
     buf_free(&sql);
     if (error == 0)
-        error = store_pg_expect(pg, PGRES_COMMAND_OK, NULL, err);
+        error = expect_begun(pg, err);
     if (error == 0)
         error = store_not_content(store_pg_expect(pg, PGRES_COMMAND_OK, &moved, err), err);
     if (error != 0)
@@ -221,10 +236,7 @@ static int lock_and_look(struct store_pg *pg, const char *node, uint64_t positio
     PGresult *found;
     int error;
 
-    buf_printf(&sql,
-               "BEGIN ISOLATION LEVEL READ COMMITTED;"
-               "SELECT position > %" PRIu64 " FROM forward_cursor",
-               position);
+    buf_printf(&sql, BEGIN "SELECT position > %" PRIu64 " FROM forward_cursor", position);
     error = append_literal(pg, &sql, " WHERE node = ", node, " FOR UPDATE;", err);
     if (error == 0)
         error = append_literal(pg, &sql, "SELECT count(*) FROM event WHERE transaction_id = ", id,
@@ -234,7 +246,7 @@ static int lock_and_look(struct store_pg *pg, const char *node, uint64_t positio
         error = store_pg_send(pg, sql.data, err);
     buf_free(&sql);
     if (error == 0)
-        error = store_pg_expect(pg, PGRES_COMMAND_OK, NULL, err);
+        error = expect_begun(pg, err);
     if (error == 0)
         error = store_pg_expect(pg, PGRES_TUPLES_OK, &locked, err);
     if (error != 0)

@@ -489,6 +489,30 @@ static void the_session_is_durable_bounded_and_named(void **state)
     assert_setting("&application_name=mine", "application_name", "mine");
 }
 
+/* As behind a pooler, where each transaction may meet another session: here the trigger makes one
+ * of it for whoever comes next. */
+static void each_write_is_durable_whatever_session_it_meets(void **state)
+{
+    struct store *store = open_ready("", LONG_MS);
+    struct store_batch *batch = batch_of(store, 3, SLICE("v"));
+
+    (void)state;
+    test_postgres_run(database,
+                      "CREATE FUNCTION swap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                      " NEW.value := current_setting('synchronous_commit');"
+                      " PERFORM set_config('synchronous_commit', 'off', false);"
+                      " PERFORM set_config('synchronous_commit', NEW.value, true);"
+                      " RETURN NEW; END $$;"
+                      "CREATE TRIGGER swap BEFORE INSERT ON event FOR EACH ROW"
+                      " EXECUTE FUNCTION swap()");
+    assert_ok(store_write(store, batch, 0, 1, NODE, 0, 1, &err));
+    assert_ok(store_write(store, batch, 1, 2, NODE, 1, 3, &err));
+    assert_ok(store_put(store, batch, 2, NODE, 2, &err));
+    assert_answer("SELECT string_agg(value, ' ') FROM event", "on on on");
+    store_batch_close(batch);
+    store_close(store);
+}
+
 static void text_that_the_server_cannot_hold_is_refused(void **state)
 {
     struct store *store = open_ready("", LONG_MS);
@@ -686,6 +710,7 @@ int main(void)
         cmocka_unit_test_setup(who_may_not_in_or_has_nowhere_to_go_is_told_so, make),
         cmocka_unit_test_setup(no_part_of_a_badly_written_password_is_told, make),
         cmocka_unit_test_setup(the_session_is_durable_bounded_and_named, make),
+        cmocka_unit_test_setup(each_write_is_durable_whatever_session_it_meets, make),
         cmocka_unit_test_setup(text_that_the_server_cannot_hold_is_refused, make),
         cmocka_unit_test_setup(a_value_that_no_index_holds_is_refused, make),
         cmocka_unit_test_setup(what_a_trigger_says_no_to_is_refused, make),
