@@ -271,7 +271,8 @@ int store_pg_put(struct store *store, const struct store_batch *batch, size_t in
 
     if (pg->connection == NULL)
         return err_set(err, ERR_UNAVAILABLE, "not connected");
-    error = lock_and_look(pg, node, position, batch->marks[index].id, &there, err);
+    error = store_not_content(
+        lock_and_look(pg, node, position, batch->marks[index].id, &there, err), err);
     if (error == 0 && there)
         error = store_pg_run(pg, "ROLLBACK", NULL, err);
     if (error == 0 && !there)

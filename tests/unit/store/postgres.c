@@ -605,6 +605,22 @@ static void columns_of_another_type_are_read_all_the_same(void **state)
     store_close(store);
 }
 
+static void what_is_met_before_the_rows_is_no_fault_of_theirs(void **state)
+{
+    struct store *store = open_ready("", LONG_MS);
+    struct store_batch *batch = batch_of(store, 1, SLICE("v"));
+
+    (void)state;
+    test_postgres_run(database, "ALTER TABLE forward_cursor RENAME TO cursors;"
+                                "CREATE VIEW forward_cursor AS"
+                                " SELECT node, position / 0 AS position, updated_at FROM cursors");
+    assert_int_equal(store_put(store, batch, 0, NODE, 0, &err), ERR_UNAVAILABLE);
+    assert_non_null(strstr(err.text, "22012"));
+    assert_int_equal(store_write(store, batch, 0, 1, NODE, 0, 1, &err), ERR_UNAVAILABLE);
+    store_batch_close(batch);
+    store_close(store);
+}
+
 static void an_id_that_is_taken_is_no_fault_of_the_rows(void **state)
 {
     struct store *store = open_ready("", LONG_MS);
@@ -715,6 +731,7 @@ int main(void)
         cmocka_unit_test_setup(a_value_that_no_index_holds_is_refused, make),
         cmocka_unit_test_setup(what_a_trigger_says_no_to_is_refused, make),
         cmocka_unit_test_setup(columns_of_another_type_are_read_all_the_same, make),
+        cmocka_unit_test_setup(what_is_met_before_the_rows_is_no_fault_of_theirs, make),
         cmocka_unit_test_setup(an_id_that_is_taken_is_no_fault_of_the_rows, make),
         cmocka_unit_test_setup(a_refusal_at_commit_is_a_refusal, make),
         cmocka_unit_test_setup(a_refusal_quotes_little_of_the_row, make),
