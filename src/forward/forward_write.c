@@ -223,6 +223,12 @@ static struct forward_event load(struct writer *writer)
     pthread_mutex_unlock(&forward->lock);
     if (slot == NULL)
         return (struct forward_event){.kind = EVENT_NOTHING};
+    /* Servers and lines end sessions that have been idle: that is no outage. Whether the cursor of
+     * another session is where it was is asked by the write. */
+    if (!store_embedded(forward->store) && store_connect(forward->store, &writer->err) != 0) {
+        note_store(writer, false);
+        return (struct forward_event){.kind = EVENT_UNAVAILABLE};
+    }
     writer->slot = slot;
     writer->passed = 0;
     return (struct forward_event){.kind = EVENT_BATCH, .count = store_batch_count(slot->batch)};

@@ -79,6 +79,17 @@ def test_a_commit_whose_answer_is_lost_is_not_repeated(engines, postgres, proxy)
     assert engine.stored_ids() == {first: 2, second: 2, third: 2}
 
 
+def test_an_idle_session_that_is_ended_is_no_outage(engines, postgres):
+    engine = engines(DATABASE_URL=postgres.url())
+    engine.events_of(engine.accept())
+    sessions = "FROM pg_stat_activity WHERE application_name = 'labs-analytics'"
+    postgres.query(f"SELECT pg_terminate_backend(pid) {sessions}")
+    engine.wait_until(lambda: not postgres.query(f"SELECT pid {sessions}"))
+    engine.events_of(engine.accept())
+    assert "the store is down" not in engine.log
+    assert engine.metrics()["labs_analytics_store_errors_total"] == 0
+
+
 def test_a_connection_that_breaks_within_a_batch_is_tried_again(engines, postgres, proxy):
     engine = engines(DATABASE_URL=postgres.url(port=proxy.port), FORWARD_RETRY_MAX="200ms")
     engine.accept()
