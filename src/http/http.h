@@ -9,7 +9,7 @@
  * The server itself answers 400 (malformed), 404 and 405 with `Allow` (from the table of
  * routes), 408 (too slow), 413 (body over max_body), 414, 417, 431, 501 and 505; error
  * bodies are {"detail": "..."}; and 503 where a bound is reached. HEAD is answered as GET without a
- * body. A request cut by http_stop() gets 503.
+ * body. A request cut by http_stop() gets 503; one that its handler has released gets no answer.
  */
 #ifndef HTTP_HTTP_H
 #define HTTP_HTTP_H
@@ -108,7 +108,8 @@ MUST_CHECK int http_start(struct http_server *server, struct err *err);
 
 /* Stops accepting; open requests are finished (answers say `Connection: close`), idle
  * connections closed; what is not done after timeout_ms is cut: requests still owed an
- * answer get 503. Joins the threads. Any thread that is not a loop. */
+ * answer get 503, or none once they are released. Joins the threads. Any thread that is not a loop.
+ */
 void http_stop(struct http_server *server, int64_t timeout_ms);
 void http_close(struct http_server *server); /* after http_stop() or without http_start() */
 
@@ -160,9 +161,9 @@ bool http_request_was_admitted(const struct http_request *request);
 /* "127.0.0.1". */
 void http_request_peer(const struct http_request *request, char *out, size_t size);
 
-/* For a handler that answers later and needs no more of what was sent: method, path, query,
- * capture, headers and body are absent from now on, and their memory takes in other requests
- * meanwhile. */
+/* For a handler that answers later and needs no more of what was sent, as what it asks for is under
+ * way: method, path, query, capture, headers and body are absent from now on, and their memory
+ * takes in other requests meanwhile. */
 void http_request_release(struct http_request *request);
 
 /* The value of a query parameter, percent-decoded into out (size bytes with a NUL).

@@ -250,6 +250,10 @@ void conn_cut(struct http_conn *conn)
 {
     switch (conn->state) {
     case CONN_HANDLING:
+        if (conn->head_len == 0) { /* released: it may be done all the same, so nothing is said */
+            conn_close(conn);
+            break;
+        }
         conn->persistent = false;
         respond_send(conn, 503, NULL, NULL, SLICE("{\"detail\": \"the server is stopping\"}"));
         break;

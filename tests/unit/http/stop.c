@@ -7,10 +7,13 @@ static void answer(struct http_request *request, void *arg)
     http_respond(request, 200, NULL, SLICE("{}"));
 }
 
-static const struct http_route routes[] = {
-    {"POST", "/later", later_handle, NULL}, {"GET", "/", answer, NULL}, {0}};
+static const struct http_route routes[] = {{"POST", "/later", later_handle, NULL},
+                                           {"POST", "/released", later_release, NULL},
+                                           {"GET", "/", answer, NULL},
+                                           {0}};
 
 #define LATER "POST /later HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+#define RELEASED "POST /released HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
 #define GET "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 #define LONG_MS (PATIENCE_S * 1000)
 
@@ -130,6 +133,25 @@ static void what_is_not_done_at_the_deadline_is_cut(void **state)
     close(sending);
 }
 
+/* It may be done all the same, so "no" would be a lie. */
+static void what_is_released_is_cut_without_an_answer(void **state)
+{
+    struct http_server *server = start_later();
+    int waiting = connect_to(server);
+
+    (void)state;
+    later_gate(false);
+    send_text(waiting, RELEASED);
+    WAIT_UNTIL(atomic_load(&later.held) == 1);
+    http_stop(server, 0);
+    assert_true(is_closed(waiting));
+    assert_int_equal(http_stats(server).status[5], 0);
+    assert_int_equal(http_stats(server).connections, 0);
+    http_close(server);
+    later_end();
+    close(waiting);
+}
+
 /* Lets the answer come only now, when the request has been cut. */
 static void answer_at_last(struct http_loop *loop, void *loop_arg)
 {
@@ -246,6 +268,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(open_requests_are_finished_and_idle_connections_closed),
         cmocka_unit_test(what_is_not_done_at_the_deadline_is_cut),
+        cmocka_unit_test(what_is_released_is_cut_without_an_answer),
         cmocka_unit_test(an_answer_after_the_cut_goes_nowhere),
         cmocka_unit_test(stopping_twice_or_before_any_start_is_harmless),
         cmocka_unit_test(stopping_under_load_loses_no_answer),
