@@ -10,6 +10,9 @@
  */
 #include "http/http_priv.h"
 
+/* What an input may have room for, however little is in it. */
+#define KEEP_ROOM ((size_t)64 * 1024)
+
 static size_t held_by(const struct http_conn *conn)
 {
     size_t bytes = conn->sock != NULL ? conn->sock->input->size : 0;
@@ -27,6 +30,31 @@ void hold_update(struct http_conn *conn)
     /* Modulo its size, adding a negative difference subtracts. */
     atomic_fetch_add(&conn->loop->server->body_bytes, held - conn->held);
     conn->held = held;
+}
+
+/* What has arrived behind a large body would keep all of its memory, and counts for little. */
+static void shrink_input(h2o_buffer_t **input)
+{
+    size_t size = (*input)->size;
+    h2o_buffer_t *rest;
+
+    if (size == 0 || (*input)->capacity <= KEEP_ROOM || (*input)->capacity / 2 <= size)
+        return;
+    h2o_buffer_init(&rest, &h2o_socket_buffer_prototype);
+    memcpy(h2o_buffer_reserve(&rest, size).base, (*input)->bytes, size);
+    rest->size = size;
+    h2o_buffer_dispose(input);
+    *input = rest;
+}
+
+void hold_end(struct http_conn *conn)
+{
+    if (conn->head_len > 0) { /* not released before */
+        h2o_buffer_consume(&conn->sock->input, conn->head_len + conn->body_len);
+        shrink_input(&conn->sock->input);
+    }
+    conn->head_len = conn->body_len = 0;
+    hold_update(conn);
 }
 
 bool hold_is_over(const struct http_conn *conn)

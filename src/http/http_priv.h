@@ -217,6 +217,7 @@ void peer_release(struct peers *peers, struct peer *peer);
 
 /* http_hold.c: what bodies take of the memory that there is for them. */
 void hold_update(struct http_conn *conn);
+void hold_end(struct http_conn *conn); /* the bytes of the current request go, and their memory */
 bool hold_is_over(const struct http_conn *conn); /* this one may not grow any more */
 
 /* http_conn.c */

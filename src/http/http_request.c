@@ -89,11 +89,9 @@ void http_request_release(struct http_request *request)
 
     if (conn->state != CONN_HANDLING || conn->head_len == 0)
         return;
-    h2o_buffer_consume(&conn->sock->input, conn->head_len + conn->body_len);
-    conn->head_len = conn->body_len = 0;
+    hold_end(conn);
     request->method = request->path = request->query = (struct slice){0};
     request->capture = request->body = (struct slice){0};
-    hold_update(conn);
 }
 
 /* What is absent once the client has left. */

@@ -105,10 +105,7 @@ static void put_head(struct http_conn *conn, int status, const char *content_typ
 static void go_on(struct http_conn *conn)
 {
     conn_move(conn, CONN_IDLE);
-    if (conn->head_len > 0) /* not released before */
-        h2o_buffer_consume(&conn->sock->input, conn->head_len + conn->body_len);
-    conn->head_len = conn->body_len = 0;
-    hold_update(conn);
+    hold_end(conn);
     if (conn->sock->input->size == 0 && !conn->loop->stopping && !tls_has_ended(conn)) {
         conn_unwatch(conn);
         return;

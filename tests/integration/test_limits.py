@@ -186,6 +186,22 @@ def test_half_sent_bodies_take_no_more_memory_than_there_is_for_them(engines, ch
     assert engine.post(body, path="/v1/transactions").status_code == 202
 
 
+@pytest.mark.parametrize("stored", [False, True], ids=["refused", "stored"])
+def test_what_follows_a_large_body_keeps_no_memory_of_it(engines, stored):
+    engine = engines(WORKERS=2)
+    engine.accept()
+    before = engine.resident_bytes()
+    body = b" " * LARGE + (json.dumps(a_transaction()).encode() if stored else b"")
+    request = head("POST", "/analytics", token=engine.token(), length=len(body)).encode() + body
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):  # 200 MiB
+            wire = stack.enter_context(Wire(engine.address))
+            wire.send(request + b"G")
+            assert wire.answer().status == (200 if stored else 400)
+        engine.wait_until(lambda: engine.metrics()["labs_analytics_http_body_bytes"] == 0)
+        assert engine.resident_bytes() - before < 64 * MIB
+
+
 def test_who_is_refused_for_memory_is_told_to_come_again(engines):
     engine = engines(BODY_MEMORY="20MiB", BODY_TIMEOUT="10m")
     with contextlib.ExitStack() as stack:
