@@ -57,9 +57,11 @@ static bool acceptable(struct http_request *request)
     return true;
 }
 
-static void respond_fault(struct loop *loop, struct http_request *request, int status,
+static void respond_fault(struct loop *loop, struct http_request *request,
+                          const struct auth_claims *claims, int status,
                           const struct ingest_fault *fault)
 {
+    charge(claims, 1);
     atomic_fetch_add_explicit(&loop->counters.rejected, 1, memory_order_relaxed);
     if (fault->field[0] == '\0')
         http_respond_error(request, status, NULL, "%s", fault->message);
@@ -82,7 +84,7 @@ void handle_analytics(struct http_request *request, void *arg)
         !idempotency_read(request, &key))
         return;
     if (ingest_one(loop->ingest, http_request_body(request), clock_wall_us(), &txn, &fault) != 0) {
-        respond_fault(loop, request, 400, &fault);
+        respond_fault(loop, request, claims, 400, &fault);
         return;
     }
     if (idempotency_apply(key, &txn, &err) != 0) {
@@ -92,7 +94,7 @@ void handle_analytics(struct http_request *request, void *arg)
     if (!auth_may_write(claims, txn.product)) {
         product_fault(loop, claims, txn.product, &fault);
         audit_refused(loop->api, request, claims->subject, fault.message);
-        respond_fault(loop, request, 403, &fault);
+        respond_fault(loop, request, claims, 403, &fault);
         return;
     }
     if (txn.pennkey.at == NULL && read_session(loop, request, &txn.session, &err) != 0) {

@@ -94,6 +94,19 @@ def test_a_transaction_that_is_rejected_costs_one(engines):
     assert_limited(batch(engine, 1), "datapoints", 1)
 
 
+@pytest.mark.parametrize("path", ["/analytics", "/v1/transactions"])
+def test_a_single_transaction_that_is_rejected_costs_one(engines, path):
+    engine = engines(URN_DATAPOINTS_PER_SECOND=1, RATE_BURST="5s")
+    answers = []
+
+    def refused():
+        answers.append(engine.post({"product": "NONE"}, path=path))
+        return answers[-1].status_code == 429
+
+    engine.wait_until(refused, what="a refusal")
+    assert_limited(answers[-1], "datapoints", 1)
+
+
 def test_without_a_limit_nothing_is_refused(shared):
     assert {shared.get("/v1/status").status_code for _ in range(50)} == {200}
 
