@@ -254,8 +254,7 @@ void conn_cut(struct http_conn *conn)
             conn_close(conn);
             break;
         }
-        conn->persistent = false;
-        respond_send(conn, 503, NULL, NULL, SLICE("{\"detail\": \"the server is stopping\"}"));
+        respond_refuse(conn, 503, "the server is stopping");
         break;
     case CONN_SENDING:
         conn->persistent = false;

@@ -264,7 +264,8 @@ void respond_send(struct http_conn *conn, int status, const char *content_type,
                   const struct http_header *headers, struct slice body);
 void respond_continue(struct http_conn *conn); /* 100 */
 void respond_count(struct http_loop *loop, int status);
-/* Answers a request that has not come, or not to its end, and closes. */
+/* Answers a request that has not come, or not to its end, or whose handler takes too long, and
+ * closes. */
 void respond_refuse(struct http_conn *conn, int status, const char *why);
 
 /* http_words.c */

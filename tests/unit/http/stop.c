@@ -122,6 +122,7 @@ static void what_is_not_done_at_the_deadline_is_cut(void **state)
     http_stop(server, 100);
     receive(waiting, &answer_);
     assert_error(&answer_, 503);
+    assert_string_equal(header_of(&answer_, "retry-after"), "2");
     assert_true(is_closed(waiting));
     assert_true(is_closed(arriving));
     assert_true(is_closed(sending));
