@@ -77,6 +77,18 @@ def test_a_handler_of_before_the_first_event_records_at_the_end(scripted, before
     assert server.accepted == [*before, 1]
 
 
+def test_what_multiprocessing_does_at_the_end_comes_after_the_handlers_of_the_program(scripted):
+    server = scripted()
+    code = """
+        atexit.register(lambda: client.record("n", 2))
+        import multiprocessing.util  # its handler is registered later, and so runs before that one
+        client.record("n", 1)
+    """
+    done = run(code, server.url, batch_age=3600)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert server.accepted == [1, 2]
+
+
 def test_a_child_that_is_forked_while_an_answer_is_read_waits_for_nothing(scripted):
     release = threading.Event()
     server = scripted(lambda request: (*accept(request), {}, release))

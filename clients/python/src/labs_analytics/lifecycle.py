@@ -57,12 +57,21 @@ def _hook() -> None:
     if _hooked_in == os.getpid():
         return
     _hooked_in = os.getpid()
-    multiprocessing = sys.modules.get("multiprocessing.util")
-    if multiprocessing is not None:
-        multiprocessing.Finalize(None, end_all, exitpriority=100)
+    if _is_forked_by_multiprocessing():
+        sys.modules["multiprocessing.util"].Finalize(None, end_all, exitpriority=100)
     celery = sys.modules.get("celery.signals")
     if celery is not None:
         celery.worker_process_shutdown.connect(end_all, weak=False)
+
+
+def _is_forked_by_multiprocessing() -> bool:
+    """In all other processes atexit comes, and later: multiprocessing's own handler may run before
+    those of the program."""
+    multiprocessing = sys.modules.get("multiprocessing")
+    if "multiprocessing.util" not in sys.modules or multiprocessing is None:
+        return False
+    is_child = multiprocessing.parent_process() is not None
+    return is_child and multiprocessing.get_start_method(allow_none=True) != "spawn"
 
 
 def _after_fork() -> None:

@@ -1,5 +1,6 @@
 """children.py METHOD COUNT: children of multiprocessing record, and so does their parent."""
 
+import atexit
 import multiprocessing
 import os
 import sys
@@ -14,6 +15,7 @@ def work(number):
     for part in range(10):
         client.record("child", number * 10 + part)
     assert client.stats().queued == 10
+    atexit.register(client.record, "at exit", number)
 
 
 def main(method, count):
