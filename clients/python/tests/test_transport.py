@@ -41,6 +41,33 @@ def test_who_looks_at_all_connections_of_the_program_harms_none(scripted, monkey
     assert "reply:" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("interim", [b"100 Continue", b"102 Processing", b"103 Early Hints"])
+@pytest.mark.parametrize("together", [False, True])
+def test_what_comes_before_the_answer_is_not_the_answer(interim, together):
+    listening = socket.create_server(("127.0.0.1", 0))
+    first = b"HTTP/1.1 " + interim + b"\r\nLink: </a>\r\n\r\n"
+
+    def answer():
+        connected, _ = listening.accept()
+        for number in (b"1", b"2"):
+            request = b""
+            while not request.endswith(b"\r\n\r\nx"):
+                request += connected.recv(1000)
+            final = b"HTTP/1.1 202 Accepted\r\nContent-Length: 1\r\n\r\n" + number
+            for part in [first * 2 + final] if together else [first, first, final]:
+                connected.sendall(part)
+        connected.close()
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    connection = Connection(Address.of(f"http://127.0.0.1:{listening.getsockname()[1]}"), 30)
+    answers = [connection.post("/", b"x", {}) for _ in range(2)]
+    connection.close()
+    thread.join()
+    listening.close()
+    assert [(one.status, one.body) for one in answers] == [(202, b"1"), (202, b"2")]
+
+
 HEAD = b"HTTP/1.1 202 Accepted\r\n"
 
 
@@ -49,10 +76,11 @@ HEAD = b"HTTP/1.1 202 Accepted\r\n"
     [
         (HEAD + b"X-Slow: ", b"a"),
         (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
         (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
         (HEAD + b"Connection: close\r\n\r\n", b"a"),
     ],
-    ids=["a header", "more heads", "chunks", "a body without length"],
+    ids=["a header", "more heads", "other heads", "chunks", "a body without length"],
 )
 def test_a_peer_that_drips_is_given_up_after_the_time_limit(begin, drop):
     listening = socket.create_server(("127.0.0.1", 0))

@@ -163,6 +163,14 @@ class _Response(http.client.HTTPResponse):
         super().__init__(connected, *arguments, **options)
         self.fp = io.BufferedReader(_Timed(self.fp.detach(), connected, deadline))
 
+    def begin(self) -> None:
+        """Of the final answer. Heads with a status of 1xx come before it; http.client passes over
+        100 only, and the next request would get what answers this one."""
+        super().begin()
+        while self.status < 200:
+            self.headers = None  # type: ignore[assignment]
+            super().begin()
+
 
 class _Timed(io.RawIOBase):
     def __init__(self, raw: Any, connected: socket.socket, deadline: float) -> None:
