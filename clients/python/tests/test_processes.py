@@ -193,3 +193,11 @@ def test_gevent(scripted, programs):
     assert sent(server) == wanted
     assert "accepted 100" in program.said()
     assert program.err.read_text() == ""
+
+
+def test_what_waits_at_the_end_needs_no_thread_of_gevents(scripted, programs):
+    server = scripted()
+    program = programs(sys.executable, "last_greenlet.py", URL=server.url)
+    assert program.wait() == 0
+    assert program.said() == ""
+    assert sent(server) == {("greenlet", "1"): 1}

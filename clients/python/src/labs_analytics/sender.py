@@ -56,6 +56,9 @@ class Sender:
         self._in_doubt = False  # whether the engine can read what is sent
         self._understood = False  # something of the present try
 
+    def prepare(self) -> None:
+        self._connection.prepare()
+
     def close(self) -> None:
         self._connection.close()
 

@@ -17,6 +17,7 @@ import io
 import os
 import socket
 import ssl
+import sys
 from functools import partial
 from time import monotonic
 from typing import Any, Dict, List, NamedTuple, Optional
@@ -70,6 +71,15 @@ class Connection:
         self._timeout = timeout
         self._context = context
         self._connection: Optional[http.client.HTTPConnection] = None
+
+    def prepare(self) -> None:
+        """Before the first request, which may be made at the end of the process: gevent looks names
+        up on a thread of its own, and can start none then (Python 3.9 and 3.12)."""
+        if "gevent" in sys.modules:
+            try:
+                socket.getaddrinfo(self._address.host, self._address.port)
+            except Exception:
+                pass  # the first request tells
 
     def post(self, path: str, body: bytes, headers: Dict[str, str]) -> Answer:
         """Raises OSError or HTTPException when there is no answer; ValueError: what shall be sent

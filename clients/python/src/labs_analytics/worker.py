@@ -210,6 +210,7 @@ class Worker:
 
     def _run(self) -> None:
         try:
+            self._sender.prepare()
             if self._spool is not None:
                 self._spool.tidy()
             while not self._over():
