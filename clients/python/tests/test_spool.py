@@ -218,6 +218,30 @@ def test_a_damaged_batch_is_set_aside_and_what_is_whole_of_it_is_sent(
     assert spool.claim() is None and spool.size() == 0
 
 
+@pytest.mark.parametrize(("content", "call"), [(b"1\n", "os.unlink"), (b"1\n2", "os.rename")])
+def test_a_batch_that_cannot_be_removed_is_claimed_once(
+    spools, tmp_path, monkeypatch, caplog, content, call
+):
+    spool = spools()
+    spool.put([b"1"])
+    (path,) = files(tmp_path)
+    path.write_bytes(content)
+
+    def refused(*_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(call, refused)
+        spool.claim().remove()
+        assert [spool.claim(), spool.claim()] == [None, None]
+    assert ["cannot be removed" in record.message for record in caplog.records] == [True]
+    others = spools("another").claim()
+    assert others.lines == [b"1"]
+    others.release()
+    assert spool.claim() is None
+    assert files(tmp_path) == []
+
+
 # -- the client
 
 

@@ -21,7 +21,7 @@ import logging
 import os
 import re
 import time
-from typing import Dict, List, Optional, Sequence, Set
+from typing import Callable, Dict, List, Optional, Sequence, Set
 
 from labs_analytics.tally import tell
 
@@ -45,11 +45,12 @@ _NAME = re.compile(r"^[0-9A-Za-z_-]+-(\d{1,18})\.batch$")
 class Claim:
     """A batch that nobody else sends meanwhile."""
 
-    def __init__(self, path: str, descriptor: int, lines: List[bytes]) -> None:
-        self.lines = lines
+    def __init__(self, path: str, descriptor: int, keep: Callable[[str, OSError], None]) -> None:
+        self.lines: List[bytes] = []
         self.damaged = False  # not all of it are lines
         self._path = path
         self._descriptor = descriptor
+        self._keep = keep  # told of what cannot be removed
 
     def remove(self) -> None:
         """All in it is settled. One that is damaged stays under another name, for who can make
@@ -60,8 +61,8 @@ class Claim:
                 tell(logging.ERROR, "a batch of the spool is damaged: %s.damaged", self._path)
             else:
                 os.unlink(self._path)
-        except OSError:
-            pass  # it will be sent again, and stored once all the same
+        except OSError as fault:
+            self._keep(os.path.basename(self._path), fault)
         self.release()
 
     def release(self) -> None:
@@ -90,6 +91,7 @@ class Spool:
         self._made = 0
         self._seen: List[str] = []  # names of batches as they were found, the oldest last
         self._unreadable: Set[str] = set()  # those that this process cannot read
+        self._settled: Set[str] = set()  # those that it has sent and could not remove
         self._told: Set[str] = set()
 
     def put(self, lines: Sequence[bytes]) -> bool:
@@ -142,6 +144,7 @@ class Spool:
             if match:
                 found[name] = int(match[1])
         self._unreadable.intersection_update(found)
+        self._settled.intersection_update(found)
         return found
 
     def claim(self) -> Optional[Claim]:
@@ -163,7 +166,7 @@ class Spool:
         except OSError as fault:
             self._skip(name, fault)
             return None
-        claim = Claim(path, descriptor, [])
+        claim = Claim(path, descriptor, self._settle)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as fault:
@@ -184,7 +187,17 @@ class Spool:
             self._skip(name, fault)
             return None
         self._unreadable.discard(name)
+        if name in self._settled:
+            claim.remove()
+            return None
         return claim
+
+    def _settle(self, name: str, fault: OSError) -> None:
+        """It is not sent again and again, but each look tries again to remove it. Another process
+        sends it once more, and it is stored once all the same."""
+        if fault.errno != errno.ENOENT:
+            self._settled.add(name)
+            self._tell("batches of the spool are sent and cannot be removed: %s", fault)
 
     def _skip(self, name: str, fault: OSError) -> None:
         """It is tried again with the next look. What stays takes none of the room meanwhile: it
