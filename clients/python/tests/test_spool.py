@@ -199,8 +199,15 @@ def test_what_a_dying_writer_has_left_is_removed_when_it_is_old(spools, tmp_path
 
 @pytest.mark.parametrize(
     ("content", "whole"),
-    [(b"", []), (b"\0" * 100, []), (b"1", []), (b'{"a":1}\n{"b"', [b'{"a":1}'])],
-    ids=["empty", "zeros", "no line", "torn"],
+    [
+        (b"", []),
+        (b"\0" * 100, []),
+        (b"1", []),
+        (b'{"a":1}\n{"b"', [b'{"a":1}']),
+        (b'{"a":1}\n\n \n', [b'{"a":1}']),
+        (b"\n", []),
+    ],
+    ids=["empty", "zeros", "no line", "torn", "blank lines", "nothing else"],
 )
 def test_a_damaged_batch_is_set_aside_and_what_is_whole_of_it_is_sent(
     spools, tmp_path, caplog, content, whole

@@ -180,8 +180,10 @@ class Spool:
                 claim.release()
                 return None
             with open(descriptor, "rb", closefd=False) as file:
-                *claim.lines, rest = file.read().split(b"\n")
-                claim.damaged = rest != b"" or not claim.lines
+                *lines, rest = file.read().split(b"\n")
+                # One without anything is no transaction, to whose number no answer would fit.
+                claim.lines = [line for line in lines if line.strip()]
+                claim.damaged = rest != b"" or len(claim.lines) < max(1, len(lines))
         except OSError as fault:
             claim.release()
             self._skip(name, fault)
