@@ -4,7 +4,7 @@ import gc
 import json
 import sys
 import uuid
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import Enum, IntEnum
 
@@ -86,6 +86,11 @@ class Bare(dict):
         raise KeyError
 
 
+class Nowhere(tzinfo):
+    def utcoffset(self, _):
+        raise LookupError("no such zone")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -101,6 +106,7 @@ class Bare(dict):
         ({"product": ["CLUBS"]}, "product"),
         ({"pennkey": 7}, "int is no text"),
         ({"timestamp": []}, "timestamp"),
+        ({"timestamp": datetime(2026, 1, 1, tzinfo=Nowhere())}, "timestamp: no such zone"),
     ],
 )
 def test_what_is_no_transaction_is_told_apart(arguments, words):

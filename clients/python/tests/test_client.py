@@ -127,9 +127,11 @@ def test_large_bodies_are_compressed_and_small_ones_are_not(scripted, clients):
         lambda _: (202, b"<html>"),
         lambda _: (202, {"results": []}),
         lambda _: (202, {"results": ["x"]}),
+        lambda _: (202, {"results": [{"error": "x"}]}),
+        lambda _: (202, b"[" * 100_000),
     ],
 )
-def test_what_may_pass_is_tried_again_with_the_same_ids(scripted, clients, answer):
+def test_what_may_pass_is_tried_again_with_the_same_ids(scripted, clients, answer, caplog):
     server = scripted(answer, answer)
     client = clients(server.url)
     give(1, client)
@@ -139,6 +141,7 @@ def test_what_may_pass_is_tried_again_with_the_same_ids(scripted, clients, answe
     stats = client.stats()
     assert (stats.accepted, stats.refused, stats.failures) == (1, 0, 2)
     assert stats.last_error
+    assert "at fault" not in caplog.text
 
 
 def test_no_attempt_is_made_before_retry_after_is_over(scripted, clients):

@@ -144,7 +144,7 @@ class Sender:
         try:
             results = json.loads(answer.body)["results"]
             refusals = [_refusal(result) for result in results]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise _Failed("an answer of 202 that is not the engine's") from None
         if len(refusals) != len(part):
             raise _Failed(f"{len(refusals)} results for {len(part)} transactions")
