@@ -796,6 +796,11 @@ def test_trouble_is_logged_when_it_begins_and_when_it_ends(scripted, clients, ca
     [
         ({"url": "analytics.pennlabs.org"}, "is no address"),
         ({"url": "ftp://a"}, "is no address"),
+        ({"url": "http://a/b c"}, "no request can name"),
+        ({"url": "http://a/\u00fc"}, "no request can name"),
+        ({"url": "http://a b"}, "no request can name"),
+        ({"url": "http://a..b"}, "no request can name"),
+        ({"url": "http://" + "a" * 64}, "no request can name"),
         ({"url": "https://user:word@a"}, "must have no user"),
         ({"key": None}, "one of token"),
         ({"token": "x"}, "one of token"),

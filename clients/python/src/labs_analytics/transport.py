@@ -55,9 +55,19 @@ class Address(NamedTuple):
             raise ValueError(f"{url!r} is no address like https://analytics.pennlabs.org")
         if parts.username is not None or parts.query or parts.fragment:
             raise ValueError("the address must have no user, query or fragment")
+        if not _can_be_asked(parts.hostname, parts.path):
+            raise ValueError(f"{url!r} has a host or a path that no request can name")
         secure = parts.scheme == "https"
         port = parts.port if parts.port is not None else (443 if secure else 80)
         return cls(secure, parts.hostname, port, parts.path.rstrip("/"))
+
+
+def _can_be_asked(host: str, path: str) -> bool:
+    try:
+        host.encode("idna")
+    except UnicodeError:  # a part of it is empty, or too long
+        return False
+    return path.isascii() and (host + path).isprintable() and " " not in host + path
 
 
 class Connection:
