@@ -86,7 +86,8 @@ const struct config_option config_table[] = {
     {NULL, "MAX_CONNECTIONS_PER_ADDRESS", INTEGER(max_connections_per_address, 0, 1000000), "0",
      NULL, "of them from one address (IPv6: one /64); more are answered 503; 0: no limit"},
     {NULL, "BODY_MEMORY", SIZE(body_memory, MIB, TIB), "512MiB", NULL,
-     "bodies over 16 KiB in memory at a time; over it: 503; holds at least MAX_BODY_BYTES"},
+     "bodies over 16 KiB, and answers that are not read, in memory at a time; over it: 503; holds "
+     "at least MAX_BODY_BYTES"},
     {NULL, "HEADER_TIMEOUT", DURATION(header_timeout, 100, HOUR), "10s", NULL,
      "a request's headers must be there by then"},
     {NULL, "BODY_TIMEOUT", DURATION(body_timeout, 100, HOUR), "30s", NULL,

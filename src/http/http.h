@@ -123,7 +123,7 @@ struct http_stats {
     uint64_t timeouts;    /* connections cut for being slow */
     uint64_t turned_away; /* connections over max_connections_per_address */
     uint64_t body_bytes;  /* of bodies in memory now, without small ones */
-    uint64_t over_memory; /* requests refused for body_memory */
+    uint64_t over_memory; /* requests refused, or answers cut, for body_memory */
     uint64_t handshakes;  /* of TLS, done */
     uint64_t handshake_failures;
     int64_t certificate_expires_s; /* Unix seconds; 0: no TLS */

@@ -1,5 +1,6 @@
 /*
- * Counts the bodies that are in memory.
+ * Counts the bodies that are in memory, and the answers that the kernel has not taken yet, for
+ * their clients do not read them.
  *
  * A connection holds what its socket's input has behind the head of its request: from the first
  * byte until the request's end, or until its handler releases it: a body of transactions that wait
@@ -18,6 +19,7 @@ static size_t held_by(const struct http_conn *conn)
     size_t bytes = conn->sock != NULL ? conn->sock->input->size : 0;
 
     bytes -= bytes < conn->head_len ? bytes : conn->head_len;
+    bytes += conn->unsent;
     return bytes > HTTP_SMALL_BODY ? bytes : 0;
 }
 

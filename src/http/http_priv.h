@@ -93,7 +93,8 @@ struct http_conn {
     bool stopped;    /* nor is it registered */
     struct buf path; /* the normalised path, if it is not the one that was sent */
     struct buf out;  /* what of an answer the kernel has not taken yet */
-    size_t held;     /* bytes of it in server->body_bytes */
+    size_t unsent;   /* bytes of it, with TLS before they are encrypted */
+    size_t held;     /* bytes in server->body_bytes */
 
     bool unsettled; /* in loop->unsettled */
     struct http_conn *next_unsettled;

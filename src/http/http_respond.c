@@ -127,6 +127,7 @@ static void linger(struct http_conn *conn)
 static void sent(struct http_conn *conn)
 {
     buf_free(&conn->out);
+    conn->unsent = 0;
     buf_reset(&conn->request.fields, KEEP_FIELDS_BYTES);
     if (conn->persistent)
         go_on(conn);
@@ -155,6 +156,14 @@ static void write_rest(struct http_conn *conn, struct slice rest)
     conn->loop->writes++;
     bytes = h2o_iovec_init(rest.at, rest.len);
     h2o_socket_write(conn->sock, &bytes, 1, on_written);
+    if (conn->persistent)
+        hold_end(conn); /* what was asked is of no more use */
+    conn->unsent = rest.len;
+    hold_update(conn);
+    if (hold_is_over(conn)) {
+        count_one(&conn->loop->over_memory);
+        conn_cut(conn);
+    }
 }
 
 static void write_answer(struct http_conn *conn, struct slice bytes)

@@ -9,6 +9,16 @@ static void answer(struct http_request *request, void *arg)
     http_respond(request, 200, NULL, SLICE("{}"));
 }
 
+static void answer_much(struct http_request *request, void *arg)
+{
+    const size_t len = (size_t)16 * 1024 * 1024; /* more than the kernel takes */
+    char *body = mem_zalloc(len);
+
+    (void)arg;
+    http_respond(request, 200, NULL, (struct slice){body, len});
+    free(body);
+}
+
 /* Takes in what names itself a friend's. */
 static bool admit_friends(struct http_request *request, void *arg)
 {
@@ -23,6 +33,7 @@ static bool admit_friends(struct http_request *request, void *arg)
 
 static const struct http_route routes[] = {{"GET", "/", answer, NULL},
                                            {"POST", "/", answer, NULL},
+                                           {"GET", "/much", answer_much, NULL},
                                            {"POST", "/later", later_handle, NULL},
                                            {"POST", "/released", later_release, NULL},
                                            {"POST", "/friends", answer, admit_friends},
@@ -318,6 +329,33 @@ static void a_body_that_is_released_is_not_held(void **state)
     later_end();
 }
 
+static void answers_that_are_not_read_are_bounded(void **state)
+{
+    struct http_options options = usual_options(routes);
+    struct http_server *server;
+    int fds[4];
+    int fd;
+
+    (void)state;
+    options.body_memory = (size_t)40 * 1024 * 1024;
+    server = start_server(&options);
+    for (size_t i = 0; i < 4; i++) {
+        fds[i] = connect_to(server);
+        send_text(fds[i], "GET /much HTTP/1.1\r\nHost: x\r\n\r\n");
+        WAIT_UNTIL(http_stats(server).requests == i + 1);
+    }
+    WAIT_UNTIL(http_stats(server).over_memory > 0);
+    WAIT_UNTIL(http_stats(server).body_bytes <= options.body_memory);
+    assert_true(http_stats(server).body_bytes > 0);
+    fd = connect_to(server);
+    assert_served(fd); /* others are answered */
+    close(fd);
+    for (int i = 0; i < 4; i++)
+        close(fds[i]);
+    WAIT_UNTIL(http_stats(server).body_bytes == 0);
+    end_server(server);
+}
+
 static void what_is_read_ahead_counts_too(void **state)
 {
     struct http_server *server = start_with_budget();
@@ -452,6 +490,7 @@ int main(void)
         cmocka_unit_test(a_chunked_body_counts_too),
         cmocka_unit_test(a_body_whose_answer_is_owed_is_held),
         cmocka_unit_test(a_body_that_is_released_is_not_held),
+        cmocka_unit_test(answers_that_are_not_read_are_bounded),
         cmocka_unit_test(what_is_read_ahead_counts_too),
         cmocka_unit_test(a_large_body_is_taken_from_those_who_may_bring_it),
         cmocka_unit_test(chunks_that_become_many_are_taken_from_those_who_may_bring_them),
