@@ -84,7 +84,8 @@ void id_files_prune(struct id_files *files)
 
     while (first > 0) {
         const struct id_file *file = &files->list[first - 1];
-        bool aged = now_s - (uint32_t)(file->at_to.elapsed_us / 1000000) > files->options.window_s;
+        bool aged = id_is_aged(now_s, (uint32_t)(file->at_to.elapsed_us / 1000000),
+                               files->options.window_s);
 
         if (first < files->count && (newer >= files->options.capacity || aged))
             break;

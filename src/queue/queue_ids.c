@@ -161,7 +161,8 @@ static void drop_oldest(struct ids *ids)
 
 static void drop_aged(struct ids *ids, uint32_t now_s)
 {
-    while (ids->tail < ids->head && now_s - entry_at(ids, ids->tail)->stamp_s > ids->window_s)
+    while (ids->tail < ids->head &&
+           id_is_aged(now_s, entry_at(ids, ids->tail)->stamp_s, ids->window_s))
         drop_oldest(ids);
 }
 

@@ -33,6 +33,13 @@ struct id_clock {
 #define ID_CLOCK_MAX (INT64_MAX >> 1) /* of either; beyond it lies no date, and nonsense wraps */
 uint32_t id_clock_read(struct id_clock *clock, int64_t received_us); /* seconds */
 
+/* Whether what has this stamp is older than the window. A stamp can be of later than now: where the
+ * log has a part of a file again, the clock goes on from before that file. */
+static inline bool id_is_aged(uint32_t now_s, uint32_t stamp_s, uint32_t window_s)
+{
+    return now_s - stamp_s <= INT32_MAX && now_s - stamp_s > window_s;
+}
+
 /*
  * The latest client ids: a ring in order of acceptance and a hash index into it. Used by the
  * committer alone (and at open, before it runs), so it has no lock.

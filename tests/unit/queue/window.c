@@ -465,6 +465,26 @@ static void a_file_that_cannot_be_read_now_is_not_written_over(void **state)
     end(&bench);
 }
 
+static void
+a_clock_that_was_set_back_forgets_none_where_the_log_has_a_part_of_a_file_again(void **state)
+{
+    struct bench bench;
+
+    (void)state;
+    begin(&bench, 15);
+    for (unsigned number = 0; number < 100; number++) {
+        bench.now_us += INT64_C(1000000) * 60;
+        assert_true(store(&bench, number, number + 1));
+    }
+    bench.now_us -= INT64_C(1000000) * DAY_S / 2;
+    assert_true(store(&bench, 100, 200)); /* the step is in the file, and not in what comes again */
+    await_recycled(&bench);
+    end_between_ids_and_segment(&bench, 200, 300);
+    open_queue(&bench);
+    assert_int_equal(count_known(&bench, 0, 300), 300);
+    end(&bench);
+}
+
 static void a_file_that_cannot_be_read_at_the_start_stops_it(void **state)
 {
     struct bench bench;
@@ -537,6 +557,8 @@ int main(void)
         cmocka_unit_test(a_fault_of_the_disk_keeps_the_segment_until_it_is_over),
         cmocka_unit_test(a_file_that_cannot_be_read_now_is_not_taken_up_and_stays),
         cmocka_unit_test(a_file_that_cannot_be_read_now_is_not_written_over),
+        cmocka_unit_test(
+            a_clock_that_was_set_back_forgets_none_where_the_log_has_a_part_of_a_file_again),
         cmocka_unit_test(a_file_that_cannot_be_read_at_the_start_stops_it),
         cmocka_unit_test(what_is_damaged_when_its_file_is_taken_up_is_counted),
         cmocka_unit_test(files_are_bounded_in_number_and_bytes),
