@@ -5,6 +5,8 @@
  */
 #include "app/app.h"
 
+#include "base/disk.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,9 +18,25 @@
 
 enum { LOOK_MS = 20000, TURN_MS = 10 };
 
+/* A folder that was made is there for good once the one above it is synced. */
+static int sync_above(const char *folder, struct err *err)
+{
+    char above[4096];
+    char *slash;
+    int code;
+
+    snprintf(above, sizeof above, "%s", folder);
+    slash = strrchr(above, '/');
+    if (slash != NULL)
+        slash[slash == above] = '\0';
+    code = disk_real.sync_dir(&disk_real, slash != NULL ? above : ".");
+    return code < 0 ? err_system(err, -code, "sync %s", slash != NULL ? above : ".") : 0;
+}
+
 int app_dir_make(const char *data_dir, struct err *err)
 {
     char folder[4096];
+    int code;
 
     if (strlen(data_dir) >= sizeof folder - 64)
         return err_set(err, ERR_INVALID, "DATA_DIR: the path is too long");
@@ -27,8 +45,12 @@ int app_dir_make(const char *data_dir, struct err *err)
             continue;
         memcpy(folder, data_dir, i);
         folder[i] = '\0';
-        if (mkdir(folder, 0700) < 0 && errno != EEXIST)
-            return err_system(err, errno, "make the data directory %s", folder);
+        if (mkdir(folder, 0700) < 0) {
+            if (errno != EEXIST)
+                return err_system(err, errno, "make the data directory %s", folder);
+        } else if ((code = sync_above(folder, err)) != 0) {
+            return code;
+        }
     }
     return 0;
 }

@@ -178,6 +178,19 @@ def test_syncs_of_the_queue_fail(shim, engines, postgres):
     reconcile(engine, load, postgres.ask)
 
 
+def test_a_data_directory_that_is_made_is_synced_in_the_folder_above(shim, engines, tmp_path):
+    """Else all that is acknowledged in it may be gone with its name."""
+    above = tmp_path / "above"
+    above.mkdir()
+    engine = engines(start=False, DATA_DIR=above / "data", **shim.options())
+    engine.own_key = True
+    shim.fail_syncs_of("above")
+    engine.launch()
+    assert engine.wait_for_exit() == 1
+    assert f"sync {above}: Input/output error" in engine.log
+    shim.heal()
+
+
 def test_syncs_of_the_ledger_fail(shim, engines, postgres):
     """It is written anew once they succeed; nobody who writes notices."""
     engine = engines(DATABASE_URL=postgres.url(), **QUICK, **shim.options())
