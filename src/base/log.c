@@ -1,12 +1,13 @@
 /*
- * One line an event. Control characters and quotes are escaped in both forms, so
- * that words from outside (a store's error, a path) cannot forge a line. Lines of the audit
- * (log_audit.c) are put together in the same way.
+ * One line an event. Control characters and bytes that are no UTF-8 are escaped in both forms,
+ * quotes in JSON, so that words from outside (a store's error, a path) cannot forge a line or spoil
+ * it. Lines of the audit (log_audit.c) are put together in the same way.
  */
 #include "base/log.h"
 #include "base/log_priv.h"
 
 #include "base/clock.h"
+#include "base/utf8.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -37,17 +38,24 @@ void log_line(const char *line, size_t len)
 /* Escapes into out, at most size - 1 bytes; returns the bytes written. */
 static size_t escape(char *out, size_t size, const char *text, bool json)
 {
+    size_t left = strlen(text);
     size_t used = 0;
 
-    for (; *text != '\0' && used + 7 < size; text++) {
+    while (left > 0 && used + 7 < size) {
         unsigned char byte = (unsigned char)*text;
+        size_t len = utf8_len(text, left);
 
-        if (byte < 0x20 || byte == 0x7f)
+        if (byte < 0x20 || byte == 0x7f || len == 0) {
             used += (size_t)snprintf(out + used, size - used, "\\u%04x", byte);
-        else if (json && (byte == '"' || byte == '\\'))
+            len = 1;
+        } else if (json && (byte == '"' || byte == '\\')) {
             used += (size_t)snprintf(out + used, size - used, "\\%c", byte);
-        else
-            out[used++] = (char)byte;
+        } else {
+            memcpy(out + used, text, len);
+            used += len;
+        }
+        text += len;
+        left -= len;
     }
     out[used] = '\0';
     return used;

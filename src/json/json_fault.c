@@ -4,39 +4,12 @@
  */
 #include "json/json_priv.h"
 
-/* Bytes of the UTF-8 character at `at` (RFC 3629, section 4), 0 if it is none. */
-static size_t character_len(const unsigned char *at, size_t left)
-{
-    unsigned char low = 0x80; /* the bounds of the second byte */
-    unsigned char high = 0xbf;
-    size_t len;
-
-    if (at[0] < 0x80)
-        return 1;
-    if (at[0] < 0xc2 || at[0] > 0xf4)
-        return 0;
-    len = at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : 4;
-    if (at[0] == 0xe0)
-        low = 0xa0;
-    else if (at[0] == 0xed)
-        high = 0x9f;
-    else if (at[0] == 0xf0)
-        low = 0x90;
-    else if (at[0] == 0xf4)
-        high = 0x8f;
-    if (left < len || at[1] < low || at[1] > high)
-        return 0;
-    for (size_t i = 2; i < len; i++) {
-        if (at[i] < 0x80 || at[i] > 0xbf)
-            return 0;
-    }
-    return len;
-}
+#include "base/utf8.h"
 
 static const char *find_bad_utf8(const unsigned char *text, size_t len, size_t *ret_offset)
 {
     for (size_t at = 0; at < len;) {
-        size_t step = character_len(text + at, len - at);
+        size_t step = utf8_len((const char *)text + at, len - at);
 
         if (step == 0) {
             *ret_offset = at;
