@@ -8,9 +8,11 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct command commands[] = {
     {"serve", "", "run the engine in the foreground", 0, command_serve},
@@ -230,9 +232,21 @@ static int flush(void)
     return cli_failed(&err);
 }
 
+/* A stream that is closed keeps its place, or a file that is opened would get it, and what is said
+ * would go into that. It stays one that nothing can be written to, or read from. */
+static bool hold_streams(void)
+{
+    for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; stream++) {
+        if (fcntl(stream, F_GETFD) < 0 &&
+            open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY) != stream)
+            return false;
+    }
+    return true;
+}
+
 int cli_main(int argc, char **argv, char *const *environment)
 {
-    int code = dispatch(argc, argv, environment);
+    int code = hold_streams() ? dispatch(argc, argv, environment) : EXIT_FAILED;
 
     return code == EXIT_DONE ? flush() : code;
 }

@@ -2,9 +2,11 @@
 
 import json
 import sqlite3
+import subprocess
 
 import pytest
 from support.engine import a_transaction
+from support.paths import BINARY
 from support.refusing import TABOO, Refusing
 
 MEMBERS = "id product pennkey timestamp data transaction_id received_at error attempts failed_at"
@@ -244,6 +246,22 @@ def test_an_export_that_cannot_be_written_fails(engines, tmp_path):
     with open("/dev/full", "w") as full:
         done = engine.command("transactions", "export", check=False, stdout=full)
     assert done.returncode == 1 and "No space left" in done.stderr
+
+
+def test_an_export_to_a_closed_stream_fails_and_goes_into_no_file(engines, tmp_path):
+    engine = refusing(engines, f"sqlite:{tmp_path}/events.db")
+    fail(engine, [a_transaction()])
+    engine.stop()
+    lock = (engine.data_dir / "lock").read_text()
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" transactions export >&-', BINARY],
+        cwd=engine.folder,
+        env=engine.environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and "write to stdout: Bad file descriptor" in done.stderr
+    assert (engine.data_dir / "lock").read_text() == lock
 
 
 @pytest.mark.parametrize(

@@ -180,10 +180,12 @@ def test_an_unwritable_queue_stops_the_start_in_words(engines):
     assert f"{engine.data_dir}/node holds no node name" in done.stderr
 
 
-def test_it_needs_no_standard_streams(engines):
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", "2>&-", ">&- 2>&-"])
+def test_it_needs_no_standard_streams(engines, closed):
+    """Nor does what it would say go into a file that has got the place of one."""
     engine = engines(start=False)
     process = subprocess.Popen(
-        ["sh", "-c", 'exec "$0" serve --listen 127.0.0.1:0 <&- >&- 2>&-', BINARY],
+        ["sh", "-c", f'exec "$0" serve --listen 127.0.0.1:0 {closed}', BINARY],
         cwd=engine.folder,
         env=engine.environment,
     )
@@ -196,3 +198,4 @@ def test_it_needs_no_standard_streams(engines):
     finally:
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(30) == 0
+    assert lock.read_text() == f"{engine.address}\n"
