@@ -37,13 +37,18 @@ static int64_t now_ms(void)
     return clock_mono_us() / 1000;
 }
 
-/* Says once in the log that the store went or came, and keeps the status. */
+/* Says once in the log that the store went or came, and keeps the status. That the end has
+ * interrupted what it was asked says nothing of it. */
 static void note_store(struct writer *writer, bool up)
 {
     struct forward *forward = writer->forward;
     struct forward_status *status = &forward->status;
 
     pthread_mutex_lock(&forward->lock);
+    if (!up && forward->stop_now) {
+        pthread_mutex_unlock(&forward->lock);
+        return;
+    }
     status->store = up ? FORWARD_UP : FORWARD_DOWN;
     if (!up) {
         status->errors++;

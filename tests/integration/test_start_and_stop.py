@@ -55,6 +55,15 @@ def test_a_second_engine_on_the_same_directory_is_refused(engine):
     assert engine.accept()
 
 
+def test_an_address_that_another_one_has_is_told_and_nothing_else(engine, engines):
+    other = engines(start=False)
+    other.listen = engine.address
+    other.launch()
+    assert other.wait_for_exit() == 1
+    assert f"listen on {engine.address}: Address already in use" in other.log
+    assert "warning" not in other.log
+
+
 def test_a_killed_engine_leaves_no_lock(engine):
     engine.kill9()
     engine.start()
