@@ -12,7 +12,8 @@
  *   3. <path>.mended becomes <path>
  *
  * After a crash before 2 the old pair is all there is, and <path>.mended is thrown away; after one
- * between 2 and 3 the new file is whole, and the write-ahead file missing says so.
+ * between 2 and 3 the new file is whole, and the write-ahead file missing says so. So the folder is
+ * synced before each of them, too.
  */
 #include "ledger/ledger_priv.h"
 
@@ -59,9 +60,13 @@ static int sync_folder(const struct ledger *ledger)
 /* The file is there, empty and its owner's alone, before SQLite would make it for all to read. */
 static int write_anew(struct ledger *ledger, const char *mended)
 {
-    char *text = sqlite3_mprintf("VACUUM INTO %Q", mended);
-    int file, code;
+    int code = sync_folder(ledger);
+    char *text;
+    int file;
 
+    if (code != SQLITE_OK)
+        return code;
+    text = sqlite3_mprintf("VACUUM INTO %Q", mended);
     if (text == NULL)
         return SQLITE_NOMEM;
     unlink(mended);
@@ -70,7 +75,9 @@ static int write_anew(struct ledger *ledger, const char *mended)
         close(file);
     code = file >= 0 ? ledger_exec(ledger, text) : SQLITE_CANTOPEN;
     sqlite3_free(text);
-    return code == SQLITE_OK ? sync_path(mended, O_RDWR) : code;
+    if (code == SQLITE_OK)
+        code = sync_path(mended, O_RDWR);
+    return code == SQLITE_OK ? sync_folder(ledger) : code;
 }
 
 /* Steps 2 and 3; the connection is closed. */

@@ -1,9 +1,9 @@
 /*
  * A full disk, a disk that fails to sync or to read, and another process that holds the file.
  *
- * This program's own fdatasync(), fsync() and pread64() go before the C library's: they count, and
- * fail on demand. So does its pthread_mutex_lock(): it plays another thread that comes first. A
- * full disk is played by the limit on the size of files.
+ * This program's own fdatasync(), fsync(), unlink() and pread64() go before the C library's: they
+ * count, and fail on demand. So does its pthread_mutex_lock(): it plays another thread that comes
+ * first. A full disk is played by the limit on the size of files.
  */
 #include "scratch.h"
 
@@ -18,9 +18,14 @@
 
 static unsigned syncs;
 static bool sync_fails;
+static bool folder_was_synced; /* last of all */
+static unsigned unsafe;        /* steps of mending while the names of the one before may not last */
 
 static int do_sync(long number, int file)
 {
+    struct stat about;
+
+    folder_was_synced = fstat(file, &about) == 0 && S_ISDIR(about.st_mode);
     syncs += 1;
     if (sync_fails) {
         errno = EIO;
@@ -37,6 +42,15 @@ int fdatasync(int file)
 int fsync(int file)
 {
     return do_sync(SYS_fsync, file);
+}
+
+int unlink(const char *path)
+{
+    const char *tail = strrchr(path, '.');
+
+    if (strcmp(tail, ".mended") == 0 || strcmp(tail, ".db-wal") == 0)
+        unsafe += !folder_was_synced;
+    return (int)syscall(SYS_unlink, path);
 }
 
 static int reads_until_fault = -1; /* after so many, one read fails; -1: none does */
@@ -211,9 +225,11 @@ static void after_a_failed_sync_everything_is_written_anew(void **state)
     assert_int_equal(ledger_find(ledger, 1, &found, &storage, NULL), 0);
     assert_counts(ledger, 1, 0, 3, 0);
     sync_fails = false;
+    unsafe = 0;
     /* It tries at most once a second, so that a dying disk is not written full. */
     while (ledger_fail(ledger, 3, SLICE("three"), SLICE("reason"), 1, &err) != 0)
         usleep(10000);
+    assert_int_equal(unsafe, 0);
     assert_int_equal(ledger_set_cursor(ledger, 9, NULL), 0);
     assert_int_equal(stat(((struct scratch *)*state)->path, &about), 0);
     assert_int_equal(about.st_mode & 0777, 0600);
