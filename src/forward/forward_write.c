@@ -148,6 +148,17 @@ static int find_cursor(struct writer *writer)
     return code;
 }
 
+/* As with a delivery, the ledger may hear of the next one what it cannot note now: a disk that the
+ * queue has filled gets free by forwarding alone. */
+static void tell_cursor(struct writer *writer)
+{
+    struct err err;
+    int code = ledger_set_cursor(writer->forward->options.ledger, writer->cursor, &err);
+
+    if (code != 0) /* else it may be that nothing had to be written */
+        note_ledger(writer, code, &err);
+}
+
 static struct forward_event connect_store(struct writer *writer)
 {
     struct forward *forward = writer->forward;
@@ -161,13 +172,13 @@ static struct forward_event connect_store(struct writer *writer)
         (code = find_cursor(writer)) != 0 ||
         (code = queue_cursor_found(options->queue, writer->cursor, forward_look, forward,
                                    &writer->err)) != 0 ||
-        (code = ledger_set_cursor(options->ledger, writer->cursor, &writer->err)) != 0 ||
         (code = ledger_reopen_from(options->ledger, writer->cursor, &writer->err)) != 0) {
         note_store(writer, false);
         return (struct forward_event){.kind = EVENT_UNAVAILABLE};
     }
     if (applied > 0)
         log_info("forward", "%u schema migration%s applied", applied, applied == 1 ? "" : "s");
+    tell_cursor(writer);
     note_ahead(writer, writer->cursor);
     if (queue_status(options->queue).pending_transactions == 0 &&
         ledger_counts(options->ledger).retrying == 0)

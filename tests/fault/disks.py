@@ -61,14 +61,19 @@ class Disk:
     def filler(self):
         return self.folder / "filler"
 
-    def fill(self):
-        """Takes all the room that is left."""
+    def fill(self, chunk=64 * 1024):
+        """Takes all the room that is left, but for less than a chunk."""
         with self.filler.open("ab") as filler:
             while True:
                 try:
-                    os.write(filler.fileno(), bytes(64 * 1024))
+                    os.write(filler.fileno(), bytes(chunk))
                 except OSError:
                     return
+
+    def fill_up(self):
+        """Takes all the room that is left, to the last byte."""
+        for chunk in (64 * 1024, 1024, 1):
+            self.fill(chunk)
 
     def take(self, mib):
         """Takes this much room."""

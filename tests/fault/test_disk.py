@@ -7,7 +7,15 @@ was refused is not there. When the cause is gone the engine takes writes again b
 import pytest
 from fault.disks import limit_descriptors, set_immutable
 from fault.load import Load, reconcile
-from fault.told import LEDGER_DOWN, LEDGER_UP, REFUSED, TAKEN, times, wait_until_up
+from fault.told import (
+    LEDGER_DOWN,
+    LEDGER_UP,
+    REFUSED,
+    TAKEN,
+    times,
+    wait_until_down,
+    wait_until_up,
+)
 from support import ports
 from support.engine import a_transaction
 from support.paths import BINARY
@@ -112,6 +120,33 @@ def test_a_full_disk_with_the_embedded_store(disk, engines):
     found = engine.data_dir
     engine.options["DATABASE_URL"] = f"sqlite:{engine.options['DATA_DIR']}/events.db"
     assert sorted(engine.stored_ids().values()) == [2] + [100] * accepted, found
+
+
+def test_a_full_disk_and_a_store_that_is_asked_anew(disk, engines, postgres, proxy):
+    """What the queue has filled only forwarding frees: it goes on where the ledger cannot note how
+    far the store is."""
+    small = disk("ext4", 60)
+    data = small.folder / "data"
+    proxy.down()
+    engine = engines(DATABASE_URL=postgres.url(port=proxy.port), DATA_DIR=data, **QUICK)
+    accepted = [engine.accept() for _ in range(3)]
+    engine.wait_until(lambda: {path.suffix for path in (data / "queue").iterdir()} == {".seg", ""})
+    small.fill_up()
+    proxy.up()
+    engine.wait_until(lambda: engine.counts()["successful"] == len(accepted))
+    engine.wait_for_log(LEDGER_DOWN)
+    proxy.down()
+    accepted.append(engine.accept())
+    wait_until_down(engine)
+    proxy.up()
+    engine.wait_until(lambda: engine.counts()["successful"] == len(accepted))
+    assert times(engine, LEDGER_DOWN) == 1
+    small.make_room()
+    accepted.append(engine.accept())
+    engine.wait_for_log(LEDGER_UP)
+    engine.restart()
+    assert engine.wait_until_stored()["successful"] == len(accepted)
+    assert set(engine.stored_ids()) == set(accepted)
 
 
 def test_the_disk_of_the_ledger_is_full_and_that_of_the_queue_is_not(
