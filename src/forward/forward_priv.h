@@ -85,8 +85,9 @@ void note_resolved(struct forward *forward, const struct txn *txn, struct slice 
 
 /* forward_retry.c: gives failed ones that are marked for it another try. 0, or the store's
  * ERR_UNAVAILABLE, or its ERR_CONFLICT: its cursor is before one of them, which is met again in the
- * ordinary way; or the ledger's errors. Writer only. */
-MUST_CHECK int retry_marked(struct forward *forward, struct err *err);
+ * ordinary way; or the ledger's, which cannot be read. *ret_noted is 0 or why the ledger could not
+ * take what came of one, which is tried again. Writer only. */
+MUST_CHECK int retry_marked(struct forward *forward, int *ret_noted, struct err *err);
 
 /* forward_look.c: the queue's question, with the forwarder as its argument. Writer only. */
 queue_look forward_look;

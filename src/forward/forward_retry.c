@@ -14,6 +14,7 @@ enum { AT_ONCE = 100 };
 struct retry {
     struct forward *forward;
     struct err *err;
+    int noted; /* what the ledger said when it was to take what came of one */
 };
 
 /* By what is known, or by asking once. False if the transaction has to wait for an answer. */
@@ -86,17 +87,21 @@ static int try_again(void *arg, const struct ledger_failed *failed)
         code = put(retry->forward, failed, &txn, &user, retry->err);
     if (code != 0 && code != ERR_REFUSED)
         return code;
-    code = note(retry->forward, failed, whole ? &txn : NULL, code, retry->err->text, &ledger_err);
-    if (code != 0)
+    retry->noted =
+        note(retry->forward, failed, whole ? &txn : NULL, code, retry->err->text, &ledger_err);
+    if (retry->noted != 0)
         *retry->err = ledger_err;
-    return code;
+    return retry->noted;
 }
 
-int retry_marked(struct forward *forward, struct err *err)
+int retry_marked(struct forward *forward, int *ret_noted, struct err *err)
 {
-    struct retry retry = {forward, err};
+    struct retry retry = {.forward = forward, .err = err};
+    int code;
 
     forward->retries_wait = false;
-    return ledger_each_failed(forward->options.ledger, true, 0, true, AT_ONCE, try_again, &retry,
-                              err);
+    code =
+        ledger_each_failed(forward->options.ledger, true, 0, true, AT_ONCE, try_again, &retry, err);
+    *ret_noted = retry.noted;
+    return retry.noted != 0 ? 0 : code;
 }

@@ -204,10 +204,10 @@ static struct forward_event conflict(struct writer *writer)
 static struct forward_event retry(struct writer *writer)
 {
     struct forward *forward = writer->forward;
-    int code;
+    int code, noted;
 
     if (ledger_counts(forward->options.ledger).retrying > 0) {
-        code = retry_marked(forward, &writer->err);
+        code = retry_marked(forward, &noted, &writer->err);
         if (code == ERR_CONFLICT)
             return conflict(writer);
         if (code != 0) {
@@ -216,6 +216,10 @@ static struct forward_event retry(struct writer *writer)
         }
         if (!forward->retries_wait)
             note_proven(writer);
+        if (noted != 0) { /* nothing else waits for that; see tell_cursor() */
+            note_ledger(writer, noted, &writer->err);
+            forward->retries_wait = true;
+        }
     }
     return (struct forward_event){.kind = EVENT_NOTHING};
 }

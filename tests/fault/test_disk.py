@@ -19,6 +19,7 @@ from fault.told import (
 from support import ports
 from support.engine import a_transaction
 from support.paths import BINARY
+from support.refusing import TABOO, Refusing
 
 QUICK = {
     "FORWARD_BATCH_AGE": "20ms",
@@ -147,6 +148,32 @@ def test_a_full_disk_and_a_store_that_is_asked_anew(disk, engines, postgres, pro
     engine.restart()
     assert engine.wait_until_stored()["successful"] == len(accepted)
     assert set(engine.stored_ids()) == set(accepted)
+
+
+def test_a_full_disk_and_one_that_is_to_be_tried_again(disk, engines, postgres, proxy):
+    """The store takes it, the ledger cannot note that: nothing else waits for it."""
+    small = disk("ext4", 60)
+    data = small.folder / "data"
+    engine = engines(DATABASE_URL=postgres.url(port=proxy.port), DATA_DIR=data, **QUICK)
+    wait_until_up(engine)
+    Refusing(postgres.url()).refuse()
+    refused = engine.accept(data=[{"key": TABOO, "value": 1}, {"key": "fine", "value": 2}])
+    engine.wait_until(lambda: engine.counts()["failed"] == 1)
+    proxy.down()
+    accepted = [engine.accept()]
+    wait_until_down(engine)
+    Refusing(postgres.url()).allow()
+    engine.command("transactions", "retry", refused)
+    engine.wait_until(lambda: {path.suffix for path in (data / "queue").iterdir()} == {".seg", ""})
+    small.fill_up()
+    proxy.up()
+    engine.wait_until(lambda: set(engine.stored_ids()) == {refused, *accepted})
+    assert times(engine, LEDGER_DOWN) == 1
+    small.make_room()
+    accepted.append(engine.accept())
+    engine.wait_for_log(LEDGER_UP)
+    assert engine.wait_until_stored()["successful"] == 3
+    assert engine.stored_ids() == dict.fromkeys([refused, *accepted], 2)
 
 
 def test_the_disk_of_the_ledger_is_full_and_that_of_the_queue_is_not(
