@@ -3,6 +3,8 @@
  */
 #include "base/err.h"
 
+#include "base/utf8.h"
+
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -41,6 +43,24 @@ const char *err_name(int code)
     return names[index];
 }
 
+/* Bytes of a path, or of what another program says, may be no UTF-8; nor is a character that was
+ * cut for want of room. */
+static void make_utf8(char *text)
+{
+    size_t left = strlen(text);
+
+    while (left > 0) {
+        size_t len = utf8_len(text, left);
+
+        if (len == 0) {
+            *text = '?';
+            len = 1;
+        }
+        text += len;
+        left -= len;
+    }
+}
+
 int err_set(struct err *err, int code, const char *fmt, ...)
 {
     va_list args;
@@ -51,6 +71,7 @@ int err_set(struct err *err, int code, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(err->text, sizeof err->text, fmt, args);
     va_end(args);
+    make_utf8(err->text);
     return code;
 }
 
@@ -68,6 +89,7 @@ int err_wrap(struct err *err, const char *fmt, ...)
     va_end(args);
     used = strlen(err->text);
     snprintf(err->text + used, sizeof err->text - used, ": %s", inner);
+    make_utf8(err->text);
     return err->code;
 }
 
@@ -102,5 +124,6 @@ int err_system(struct err *err, int number, const char *fmt, ...)
     used = strlen(err->text);
     snprintf(err->text + used, sizeof err->text - used, ": %s",
              strerror_r(number, reason, sizeof reason));
+    make_utf8(err->text);
     return err->code;
 }

@@ -5,6 +5,7 @@
  * takes a `struct err`, leaves a sentence there that each level may wrap:
  * "open segment 12: No space left on device". The caller owns the struct; it may
  * be NULL when the words are of no interest. Outputs stay untouched on failure.
+ * The words are UTF-8, with "?" for bytes that are not.
  * Threads: a struct err belongs to one thread at a time.
  */
 #ifndef BASE_ERR_H

@@ -96,6 +96,24 @@ static void long_words_are_cut_not_overrun(void **state)
         assert_int_equal(held.guard[i], 'g');
 }
 
+static void words_are_utf8_whatever_is_quoted(void **state)
+{
+    struct err err = {0};
+    char long_words[sizeof err.text + 8];
+    (void)state;
+
+    err_set(&err, ERR_IO, "caf\xe9 \xc3\xa9");
+    assert_string_equal(err.text, "caf? \xc3\xa9");
+    err_wrap(&err, "open \xff");
+    assert_string_equal(err.text, "open ?: caf? \xc3\xa9");
+    err_system(&err, EIO, "read \xc3");
+    assert_memory_equal(err.text, "read ?: ", 8);
+    memset(long_words, 'w', sizeof long_words);
+    memcpy(long_words + sizeof err.text - 2, "\xc3\xa9", 3); /* of which one byte has room */
+    err_set(&err, ERR_IO, "%s", long_words);
+    assert_string_equal(err.text + sizeof err.text - 3, "w?");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -104,6 +122,7 @@ int main(void)
         cmocka_unit_test(an_errno_becomes_a_code_and_words),
         cmocka_unit_test(nobody_has_to_listen),
         cmocka_unit_test(long_words_are_cut_not_overrun),
+        cmocka_unit_test(words_are_utf8_whatever_is_quoted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
