@@ -8,8 +8,10 @@
  * segment is long gone.
  *
  * What can go wrong: the quarantine is full, or the disk: then the stretch is only counted. Another
- * fault keeps the segment until the bytes are set aside (damage_keep_owed()). Beyond
- * MOST_STRETCHES, when little of the disk can be left, stretches are passed over without a note.
+ * fault keeps the segment until the bytes are set aside (damage_keep_owed()). The preparer tries
+ * that again and again, for by the next start the store may have passed what is damaged, which is
+ * then taken for delivered if it has no entry. Beyond MOST_STRETCHES, when little of the disk can
+ * be left, stretches are passed over without a note.
  *
  * Threads: the list changes under `damage_lock`, which is held over I/O and never taken by the
  * committer, and under `lock` besides, so that whoever only counts takes that one.
@@ -65,6 +67,12 @@ static void note(struct wal *wal, const struct wal_segment *segment,
         what = "set aside";
     stretch.owed = code != 0;
     damage_push(wal, &stretch);
+    if (stretch.owed) {
+        pthread_mutex_lock(&wal->lock);
+        wal->damage_owed = true;
+        pthread_mutex_unlock(&wal->lock);
+        pthread_cond_signal(&wal->preparer_wakes);
+    }
     log_error("wal",
               "segment %" PRIu64 ": %" PRIu64 " bytes at position %" PRIu64
               " are damaged, about %" PRIu64 " transactions%s: %s",
@@ -197,24 +205,64 @@ bool damage_known(struct wal *wal, uint64_t from, uint64_t *ret_records)
     return stretch != NULL;
 }
 
+/* The segment of a position, if it has not been released. */
+static bool segment_of(struct wal *wal, uint64_t position, struct wal_segment *ret)
+{
+    bool found = false;
+
+    pthread_mutex_lock(&wal->lock);
+    for (size_t i = 0; i < wal->segment_count && !found; i++) {
+        *ret = wal->segments[i];
+        found = position >= ret->base && position < ret->end;
+    }
+    pthread_mutex_unlock(&wal->lock);
+    return found;
+}
+
+/* damage_lock is held. */
+static int keep(struct wal *wal, const struct wal_segment *segment, size_t index, struct err *err)
+{
+    struct wal_stretch stretch = wal->stretches[index];
+    int code = quarantine_keep(wal, segment, &stretch, err);
+
+    stretch.owed = code != 0;
+    pthread_mutex_lock(&wal->lock);
+    wal->kept_bytes += stretch.kept_bytes - wal->stretches[index].kept_bytes;
+    wal->stretches[index] = stretch;
+    pthread_mutex_unlock(&wal->lock);
+    return code;
+}
+
+int damage_settle(struct wal *wal, struct err *err)
+{
+    struct wal_segment segment;
+    int code = 0;
+
+    pthread_mutex_lock(&wal->damage_lock);
+    for (size_t i = 0; i < wal->stretch_count && code == 0; i++) {
+        if (wal->stretches[i].owed && segment_of(wal, wal->stretches[i].from, &segment))
+            code = keep(wal, &segment, i, err);
+    }
+    pthread_mutex_lock(&wal->lock);
+    wal->damage_owed = code != 0;
+    pthread_mutex_unlock(&wal->lock);
+    pthread_mutex_unlock(&wal->damage_lock);
+    return code;
+}
+
 int damage_keep_owed(struct wal *wal, const struct wal_segment *segment, struct err *err)
 {
     int code = 0;
 
     pthread_mutex_lock(&wal->damage_lock);
     for (size_t i = 0; i < wal->stretch_count && code == 0; i++) {
-        struct wal_stretch stretch = wal->stretches[i];
+        const struct wal_stretch *stretch = &wal->stretches[i];
 
-        if (!stretch.owed || stretch.from < segment->base || stretch.from >= segment->end)
+        if (!stretch->owed || stretch->from < segment->base || stretch->from >= segment->end)
             continue;
-        code = quarantine_keep(wal, segment, &stretch, err);
+        code = keep(wal, segment, i, err);
         if (code == ERR_FULL)
             code = 0; /* a full disk must be able to get free */
-        stretch.owed = code != 0;
-        pthread_mutex_lock(&wal->lock);
-        wal->kept_bytes += stretch.kept_bytes - wal->stretches[i].kept_bytes;
-        wal->stretches[i] = stretch;
-        pthread_mutex_unlock(&wal->lock);
     }
     pthread_mutex_unlock(&wal->damage_lock);
     return code;
@@ -224,16 +272,9 @@ void wal_set_aside(struct wal *wal, uint64_t position, uint64_t next)
 {
     struct wal_stretch stretch = {.from = position, .to = next, .records = 1};
     struct wal_segment segment;
-    bool found = false;
 
     stretch.delivered = position < atomic_load(&wal->delivered_to);
-    pthread_mutex_lock(&wal->lock);
-    for (size_t i = 0; i < wal->segment_count && !found; i++) {
-        segment = wal->segments[i];
-        found = position >= segment.base && position < segment.end;
-    }
-    pthread_mutex_unlock(&wal->lock);
-    if (!found)
+    if (!segment_of(wal, position, &segment))
         return;
     pthread_mutex_lock(&wal->damage_lock);
     note(wal, &segment, &stretch);

@@ -250,7 +250,22 @@ static bool put_away(struct wal *wal, struct wal_segment *segment, bool keep, ui
     return true;
 }
 
-enum job { JOB_NONE = 0, JOB_PUT_AWAY = 1, JOB_MAKE = 2, JOB_UNCACHE = 4, JOB_STOP = 8 };
+enum job {
+    JOB_NONE = 0,
+    JOB_PUT_AWAY = 1,
+    JOB_MAKE = 2,
+    JOB_SETTLE = 4,
+    JOB_UNCACHE = 8,
+    JOB_STOP = 16
+};
+
+static const struct {
+    const char *cannot, *can;
+} words[] = {
+    [JOB_PUT_AWAY] = {"put away a segment", "segments can be put away"},
+    [JOB_MAKE] = {"prepare a segment", "segments can be prepared"},
+    [JOB_SETTLE] = {"set aside damaged bytes", "damaged bytes can be set aside"},
+};
 
 /* Waits for something to do; what is in `failed` has its turn again after RETRY_S. */
 static enum job next_job(struct wal *wal, unsigned *failed, struct wal_segment *ret_segment,
@@ -277,6 +292,8 @@ static enum job next_job(struct wal *wal, unsigned *failed, struct wal_segment *
                         ret_segment->size == wal->options.segment_bytes;
             *ret_number = wal->next_spare++;
             job = JOB_PUT_AWAY;
+        } else if (wal->damage_owed && (*failed & JOB_SETTLE) == 0) {
+            job = JOB_SETTLE;
         } else if (wanted && (*failed & JOB_MAKE) == 0 &&
                    wal->bytes_on_disk + wal->options.segment_bytes <= wal->options.max_bytes) {
             wal->bytes_on_disk += wal->options.segment_bytes;
@@ -304,25 +321,28 @@ void *preparer_run(void *arg)
     uint64_t number;
     struct err err;
     enum job job;
-    bool keep;
+    bool keep, done;
 
     while ((job = next_job(wal, &failed, &segment, &keep, &number)) != JOB_STOP) {
-        bool make = job == JOB_MAKE;
-
         if (job == JOB_UNCACHE) {
             uncache_idle(wal);
             continue;
         }
-        if (make ? make_spare(wal, number, &err) : put_away(wal, &segment, keep, number, &err)) {
+        if (job == JOB_MAKE)
+            done = make_spare(wal, number, &err);
+        else if (job == JOB_PUT_AWAY)
+            done = put_away(wal, &segment, keep, number, &err);
+        else
+            done = damage_settle(wal, &err) == 0;
+        if (done) {
             if ((told & job) != 0)
-                log_info("wal", "segments can be %s again", make ? "prepared" : "put away");
+                log_info("wal", "%s again", words[job].can);
             failed &= ~(unsigned)job;
             told &= ~(unsigned)job;
             continue;
         }
         if ((told & job) == 0 && !stopping(wal))
-            log_warning("wal", "cannot %s a segment now: %s", make ? "prepare" : "put away",
-                        err.text);
+            log_warning("wal", "cannot %s now: %s", words[job].cannot, err.text);
         failed |= job;
         told |= job;
     }

@@ -134,7 +134,8 @@ void damage_push(struct wal *wal, const struct wal_stretch *stretch);
 /* Looks through a segment in which a reader has met damage. */
 MUST_CHECK int damage_find(struct wal *wal, uint64_t sequence, struct err *err);
 bool damage_known(struct wal *wal, uint64_t from, uint64_t *ret_records);
-/* Before a segment goes. */
+/* Sets aside what is owed: all, or of a segment that goes. Preparer only. */
+MUST_CHECK int damage_settle(struct wal *wal, struct err *err);
 MUST_CHECK int damage_keep_owed(struct wal *wal, const struct wal_segment *segment,
                                 struct err *err);
 
@@ -207,6 +208,7 @@ struct wal {
     struct wal_stretch *stretches; /* also under damage_lock, see wal_damage.c */
     size_t stretch_count, stretch_room;
     uint64_t kept_bytes;
+    bool damage_owed; /* a stretch may be */
 
     pthread_mutex_t damage_lock; /* held over I/O, before `lock` */
     uint64_t index_end;          /* of the quarantine's index; under damage_lock */

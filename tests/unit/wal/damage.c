@@ -282,6 +282,28 @@ static void a_segment_stays_until_its_damage_is_set_aside(void **state)
     harness_end(&harness);
 }
 
+/* Else the next start would take it for delivered, if the store has passed it by then. */
+static void what_could_not_be_set_aside_is_tried_again_without_waiting_for_the_store(void **state)
+{
+    static const struct timespec a_moment = {.tv_nsec = 100000};
+    struct harness harness;
+
+    (void)state;
+    begin(&harness, 14);
+    harness_close(&harness);
+    flip(&harness, 1, HEADER + 5 * WHOLE + FRAME);
+    fault_disk_fail(harness.faults, FAULT_WRITE, "data/quarantine", 0, 2, EIO);
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    while (wal_lost(harness.wal, UINT64_MAX).kept_bytes != HEADER + WHOLE)
+        nanosleep(&a_moment, NULL);
+    harness_close(&harness);
+    assert_int_equal(size_of(&harness, "data/quarantine/index"), 40);
+    harness.options.start = 10 * WHOLE;
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    assert_int_equal(wal_lost(harness.wal, UINT64_MAX).records, 1);
+    harness_end(&harness);
+}
+
 static void a_full_disk_does_not_keep_the_segment(void **state)
 {
     struct harness harness;
@@ -345,6 +367,7 @@ int main(void)
         cmocka_unit_test(a_truncated_segment_loses_its_end_alone),
         cmocka_unit_test(a_segment_of_another_salt_is_damaged_as_a_whole),
         cmocka_unit_test(a_segment_stays_until_its_damage_is_set_aside),
+        cmocka_unit_test(what_could_not_be_set_aside_is_tried_again_without_waiting_for_the_store),
         cmocka_unit_test(a_full_disk_does_not_keep_the_segment),
         cmocka_unit_test(a_damaged_index_is_counted_as_far_as_it_is_whole),
         cmocka_unit_test(looking_sets_nothing_aside),
