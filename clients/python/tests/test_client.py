@@ -387,6 +387,17 @@ def test_a_token_that_is_no_header_is_not_quoted(scripted, clients):
     client.close(0)
 
 
+@pytest.mark.parametrize("token", [None, b"secret"])
+def test_what_is_no_token_is_not_sent_as_one(scripted, clients, token):
+    server = scripted()
+    client = clients(server.url, token_provider=lambda: token)
+    give(1, client)
+    wait_until(lambda: client.stats().failures >= 1)
+    assert client.stats().last_error == f"no token: {type(token).__name__} is no str"
+    assert server.requests == []
+    client.close(0)
+
+
 def test_newest_are_dropped_at_the_bound_and_it_is_logged_once(scripted, clients, caplog):
     told = []
     server = scripted(default=status(503, Retry_After=3600))

@@ -126,6 +126,8 @@ class Sender:
 
     def _post_once(self, body: bytes) -> Answer:
         token = _provided(self._options.provider)
+        if not isinstance(token, str):
+            raise _Failed(f"no token: {type(token).__name__} is no str")
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._tally.requests += 1
         try:
