@@ -204,11 +204,11 @@ struct wal {
     bool woken;
     bool stopping;
     bool preparer_stopping;
+    bool damage_owed; /* one of the stretches may be */
 
     struct wal_stretch *stretches; /* also under damage_lock, see wal_damage.c */
     size_t stretch_count, stretch_room;
     uint64_t kept_bytes;
-    bool damage_owed; /* a stretch may be */
 
     pthread_mutex_t damage_lock; /* held over I/O, before `lock` */
     uint64_t index_end;          /* of the quarantine's index; under damage_lock */
