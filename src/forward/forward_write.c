@@ -246,7 +246,7 @@ static struct forward_event load(struct writer *writer)
     /* Servers and lines end sessions that have been idle: that is no outage. Whether the cursor of
      * another session is where it was is asked by the write. */
     if (!store_embedded(forward->store) && store_connect(forward->store, &writer->err) != 0) {
-        note_store(writer, false);
+        note_unproven(writer); /* what is loaded will show it */
         return (struct forward_event){.kind = EVENT_UNAVAILABLE};
     }
     writer->slot = slot;
