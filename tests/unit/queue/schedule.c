@@ -13,7 +13,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -189,9 +188,18 @@ static void send(struct play *play)
     }
 }
 
+static unsigned number_in(struct slice id)
+{
+    unsigned number = 0;
+
+    for (size_t i = strlen("id-"); i < id.len; i++)
+        number = number * 10 + (unsigned)(id.at[i] - '0');
+    return number;
+}
+
 static void store(struct play *play, const struct queue_item *item)
 {
-    unsigned number = (unsigned)atoi(item->txn.client_id.at + 3);
+    unsigned number = number_in(item->txn.client_id);
     struct one *one = &play->all[number];
 
     CHECK(play, number < play->count);
