@@ -173,7 +173,8 @@ def test_a_batch_that_takes_longer_than_the_time_limit(engine, postgres):
     results = engine.post(body, "/v1/transactions").json()["results"]
     engine.wait_until_stored()
     assert engine.stored_ids() == {result["id"]: 1 for result in results}
-    assert times(engine, DOWN) == times(engine, UP) > 0, engine.log
+    # That it is up is told after what is stored can be seen.
+    engine.wait_until(lambda: times(engine, DOWN) == times(engine, UP) > 0, 30, "its end")
 
 
 def test_restarted_every_second(engines, postgres, scale):
