@@ -70,8 +70,35 @@ void loader_seek(struct forward *forward, uint64_t position);
  * only. */
 bool loader_gate(struct forward *forward);
 
+/* The writer's alone. */
+struct writer {
+    struct forward *forward;
+    struct forward_state state;
+    struct slot *slot;
+    size_t passed;   /* of the log's transactions in the slot, by the cursor */
+    uint64_t cursor; /* the store's */
+    bool unproven;   /* it failed to write: connecting alone does not show that it is up */
+    bool down;       /* said in the log */
+    int64_t down_since_us;
+    bool ledger_down; /* said in the log */
+    bool log_down;    /* the same */
+    uint64_t owed;    /* the end of a refused one that the ledger has yet to take; 0: none */
+    struct err err;   /* of the last attempt */
+};
+
 /* forward_write.c */
 void *writer_run(void *forward);
+
+/* forward_note.c: each keeps the status, and says once in the log when a fault begins and when it
+ * ends. */
+void note_store(struct writer *writer, bool up);
+/* The store failed at more than at connecting: only a write will show that it is up again. */
+void note_unproven(struct writer *writer);
+void note_proven(struct writer *writer);
+void note_ledger(struct writer *writer, int code, const struct err *err);
+void note_log(struct writer *writer, int code, const struct err *err);
+/* Counts the failed ones that the cursor has yet to pass: they are among the pending. */
+void note_ahead(struct writer *writer, uint64_t cursor);
 
 /* forward_fail.c: hands a refused transaction to the ledger, with the store's words; *ret_new: it
  * had not failed before. ERR_CONFLICT if it is damaged in the log by now, ERR_UNAVAILABLE if the

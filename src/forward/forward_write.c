@@ -12,108 +12,11 @@
 #include "base/log.h"
 #include "base/thread.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 enum { LOAD_WAIT_MS = 500, STOP_WAIT_MS = 10 };
-
-struct writer {
-    struct forward *forward;
-    struct forward_state state;
-    struct slot *slot;
-    size_t passed;   /* of the log's transactions in the slot, by the cursor */
-    uint64_t cursor; /* the store's */
-    bool unproven;   /* it failed to write: connecting alone does not show that it is up */
-    bool down;       /* said in the log */
-    int64_t down_since_us;
-    bool ledger_down; /* said in the log */
-    bool log_down;    /* the same */
-    uint64_t owed;    /* the end of a refused one that the ledger has yet to take; 0: none */
-    struct err err;   /* of the last attempt */
-};
 
 static int64_t now_ms(void)
 {
     return clock_mono_us() / 1000;
-}
-
-/* Says once in the log that the store went or came, and keeps the status. That the end has
- * interrupted what it was asked says nothing of it. */
-static void note_store(struct writer *writer, bool up)
-{
-    struct forward *forward = writer->forward;
-    struct forward_status *status = &forward->status;
-
-    pthread_mutex_lock(&forward->lock);
-    if (!up && forward->stop_now) {
-        pthread_mutex_unlock(&forward->lock);
-        return;
-    }
-    status->store = up ? FORWARD_UP : FORWARD_DOWN;
-    if (!up) {
-        status->errors++;
-        snprintf(status->last_error, sizeof status->last_error, "%s", writer->err.text);
-    }
-    pthread_mutex_unlock(&forward->lock);
-    if (!up && !writer->down) {
-        writer->down = true;
-        writer->down_since_us = clock_mono_us();
-        log_warning("forward", "the store is down: %s", writer->err.text);
-    } else if (up && writer->down) {
-        writer->down = false;
-        log_info("forward", "the store is up again after %.1f s",
-                 (double)(clock_mono_us() - writer->down_since_us) / 1e6);
-    }
-}
-
-/* The store failed at more than at connecting: only a write will show that it is up again. */
-static void note_unproven(struct writer *writer)
-{
-    writer->unproven = true;
-    note_store(writer, false);
-}
-
-static void note_proven(struct writer *writer)
-{
-    if (writer->unproven)
-        note_store(writer, true);
-    writer->unproven = false;
-}
-
-/* The ledger may take everything else while it has no room for a refused transaction: that it is
- * well again is only shown by this one. */
-static void note_ledger(struct writer *writer, int code, const struct err *err)
-{
-    if (code == 0 && writer->owed != 0)
-        return;
-    if (code != 0 && !writer->ledger_down)
-        log_error("forward", "the ledger cannot be written: %s", err->text);
-    else if (code == 0 && writer->ledger_down)
-        log_info("forward", "the ledger can be written again");
-    writer->ledger_down = code != 0;
-}
-
-static void note_log(struct writer *writer, int code, const struct err *err)
-{
-    if (code != 0 && !writer->log_down)
-        log_error("forward", "cannot read a refused transaction: %s", err->text);
-    else if (code == 0 && writer->log_down)
-        log_info("forward", "refused transactions can be read again");
-    writer->log_down = code != 0;
-}
-
-/* Counts the failed ones that the cursor has yet to pass: they are among the pending. */
-static void note_ahead(struct writer *writer, uint64_t cursor)
-{
-    struct forward *forward = writer->forward;
-    struct err err;
-    uint64_t ahead;
-
-    if (ledger_ahead(forward->options.ledger, cursor, &ahead, &err) != 0)
-        return; /* a ledger that does not read is noticed when it is written */
-    pthread_mutex_lock(&forward->lock);
-    forward->status.ahead = ahead;
-    pthread_mutex_unlock(&forward->lock);
 }
 
 static void give_back(struct writer *writer)

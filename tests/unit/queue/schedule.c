@@ -7,6 +7,7 @@
  */
 #include "queue/queue.h"
 #include "support/fault_disk.h"
+#include "support/request.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -109,26 +110,6 @@ static void cure(struct play *play)
     fault_disk_crash_at(play->faults, UINT32_MAX);
 }
 
-struct request {
-    struct wal_ticket ticket;
-    unsigned number;
-    bool done;
-    int status;
-    uint64_t position;
-};
-
-static void hear(struct wal_ticket *ticket, int status, const struct err *err)
-{
-    struct request *request = (struct request *)ticket;
-    uint32_t at = 0;
-
-    (void)err;
-    request->done = true;
-    request->status = status;
-    if (status == 0)
-        request->position = wal_ticket_position(ticket, &at);
-}
-
 static bool put(struct play *play, struct request *request)
 {
     char id[32];
@@ -144,7 +125,7 @@ static bool put(struct play *play, struct request *request)
     memset(value, 'v', sizeof value);
     if (queue_put(play->producer, &txn, NULL) != 0)
         return false;
-    request->ticket.done = hear;
+    request->ticket.done = request_done;
     wal_await(play->producer, &request->ticket);
     return true;
 }

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "queue/queue.h"
 #include "support/fault_disk.h"
+#include "support/request.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -28,13 +29,6 @@ struct bench {
     struct wal_producer *producer;
     int64_t now_us;
     uint64_t positions[MOST]; /* of the ids that were acknowledged, 0: not */
-};
-
-struct request {
-    struct wal_ticket ticket;
-    bool done;
-    int status;
-    uint64_t position;
 };
 
 static void no_wake(void *arg)
@@ -97,18 +91,6 @@ static void end(struct bench *bench)
     fault_disk_free(bench->faults);
 }
 
-static void done(struct wal_ticket *ticket, int status, const struct err *err)
-{
-    struct request *request = (struct request *)ticket;
-    uint32_t at = 0;
-
-    (void)err;
-    request->done = true;
-    request->status = status;
-    if (status == 0)
-        request->position = wal_ticket_position(ticket, &at);
-}
-
 /* One transaction in a round of its own; its position, or a negative code. */
 static int64_t send(struct bench *bench, const char *id)
 {
@@ -119,7 +101,7 @@ static int64_t send(struct bench *bench, const char *id)
                       .received_us = bench->now_us,
                       .count = 1,
                       .datapoints = &datapoint};
-    struct request request = {.ticket.done = done};
+    struct request request = {.ticket.done = request_done};
 
     if (queue_put(bench->producer, &txn, NULL) != 0)
         return ERR_IO;
