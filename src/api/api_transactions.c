@@ -193,6 +193,16 @@ static void respond_whole(struct taking *taking, struct http_request *request, i
     }
 }
 
+/* Until the disk has what was accepted: nothing of the request stays but what its answer will say
+ * of the rejected, and there is a bound for that. */
+static int keep_only_rejections(struct taking *taking, struct err *err)
+{
+    http_request_release(taking->request);
+    if (http_request_keep(taking->request, taking->waiter->rejected.cap))
+        return 0;
+    return err_set(err, ERR_FULL, "the memory for bodies of requests is full");
+}
+
 void handle_transactions(struct http_request *request, void *arg)
 {
     struct loop *loop = loop_of(request);
@@ -215,6 +225,8 @@ void handle_transactions(struct http_request *request, void *arg)
         code = err_set(&err, ERR_INVALID,
                        "idempotency-key: is for one transaction, not for a list of them: give "
                        "each its own id");
+    if (code == 0 && taking.accepted > 0)
+        code = keep_only_rejections(&taking, &err);
     if (code != 0) {
         respond_whole(&taking, request, code, &err);
         waiter_give_back(taking.waiter);
@@ -228,7 +240,6 @@ void handle_transactions(struct http_request *request, void *arg)
     if (taking.accepted > 0) {
         taking.waiter->ticket.done = stored;
         wal_await(loop->producer, &taking.waiter->ticket);
-        http_request_release(request);
         return;
     }
     if (single)

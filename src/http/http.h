@@ -63,8 +63,9 @@ struct http_options {
     /* Of them from one address (IPv6: from one /64), 0: all. More are answered 503 unread (TLS:
      * closed). */
     unsigned max_connections_per_address;
-    /* Bytes of bodies in memory over all loops, 0: no bound. A connection whose body would
-     * grow over it is answered 503; bodies up to HTTP_SMALL_BODY do not count. */
+    /* Bytes of bodies in memory over all loops, and of answers that their clients do not read, and
+     * of what handlers keep (http_request_keep()); 0: no bound. A connection whose body would grow
+     * over it is answered 503, one whose answer would, cut; up to HTTP_SMALL_BODY do not count. */
     size_t body_memory;
     /* Total times, however the bytes are spread over them. */
     int64_t header_timeout_ms; /* a request's first byte (a new connection's start) to the
@@ -165,6 +166,10 @@ void http_request_peer(const struct http_request *request, char *out, size_t siz
  * way: method, path, query, capture, headers and body are absent from now on, and their memory
  * takes in other requests meanwhile. */
 void http_request_release(struct http_request *request);
+
+/* The handler keeps `bytes` of its own until it answers: they count for body_memory. False if
+ * that is over its bound: then it should answer 503 at once. */
+MUST_CHECK bool http_request_keep(struct http_request *request, size_t bytes);
 
 /* The value of a query parameter, percent-decoded into out (size bytes with a NUL).
  * False if it is not there, or malformed or too long (then *ret_bad is true). */

@@ -1,6 +1,6 @@
 /*
- * Counts the bodies that are in memory, and the answers that the kernel has not taken yet, for
- * their clients do not read them.
+ * Counts the bodies that are in memory, what handlers keep until they answer, and the answers that
+ * the kernel has not taken yet, for their clients do not read them.
  *
  * A connection holds what its socket's input has behind the head of its request: from the first
  * byte until the request's end, or until its handler releases it: a body of transactions that wait
@@ -19,7 +19,7 @@ static size_t held_by(const struct http_conn *conn)
     size_t bytes = conn->sock != NULL ? conn->sock->input->size : 0;
 
     bytes -= bytes < conn->head_len ? bytes : conn->head_len;
-    bytes += conn->unsent;
+    bytes += conn->unsent + conn->kept;
     return bytes > HTTP_SMALL_BODY ? bytes : 0;
 }
 

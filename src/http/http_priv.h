@@ -94,6 +94,7 @@ struct http_conn {
     struct buf path; /* the normalised path, if it is not the one that was sent */
     struct buf out;  /* what of an answer the kernel has not taken yet */
     size_t unsent;   /* bytes of it, with TLS before they are encrypted */
+    size_t kept;     /* bytes that the handler has of its own */
     size_t held;     /* bytes in server->body_bytes */
 
     bool unsettled; /* in loop->unsettled */

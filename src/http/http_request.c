@@ -94,6 +94,18 @@ void http_request_release(struct http_request *request)
     request->capture = request->body = (struct slice){0};
 }
 
+bool http_request_keep(struct http_request *request, size_t bytes)
+{
+    struct http_conn *conn = conn_of_request(request);
+
+    conn->kept = bytes;
+    hold_update(conn);
+    if (!hold_is_over(conn))
+        return true;
+    count_one(&conn->loop->over_memory);
+    return false;
+}
+
 /* What is absent once the client has left. */
 static struct slice while_handled(const struct http_request *request, struct slice part)
 {

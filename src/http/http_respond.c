@@ -251,6 +251,10 @@ void http_respond_as(struct http_request *request, int status, const char *conte
 
     assert(request->owed);
     request->owed = false;
+    if (conn->kept > 0) {
+        conn->kept = 0;
+        hold_update(conn);
+    }
     if (conn->state == CONN_HANDLING)
         respond_send(conn, status, content_type, headers, body);
     else

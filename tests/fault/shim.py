@@ -26,13 +26,20 @@ class Shim:
 
     def fail_syncs_of(self, part):
         """Of every file with this in its path."""
+        self._order("sync", part)
+
+    def hang_syncs_of(self, part):
+        """They do not return, until they are healed."""
+        self._order("hang", part)
+
+    def _order(self, name, part):
         (self.folder / "draft").write_text(part)
-        (self.folder / "draft").rename(self.folder / "sync")
+        (self.folder / "draft").rename(self.folder / name)
 
     def hang_names(self):
         """Nobody says where "localhost" is."""
         (self.folder / "names").touch()
 
     def heal(self):
-        for name in ("sync", "names"):
+        for name in ("sync", "hang", "names"):
             (self.folder / name).unlink(missing_ok=True)

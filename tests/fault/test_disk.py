@@ -4,6 +4,9 @@ Then writes get 503 with Retry-After and /readyz says so; what was acknowledged 
 was refused is not there. When the cause is gone the engine takes writes again by itself.
 """
 
+import contextlib
+import json
+
 import pytest
 from fault.disks import limit_descriptors, set_immutable
 from fault.load import Load, reconcile
@@ -20,7 +23,9 @@ from support import ports
 from support.engine import a_transaction
 from support.paths import BINARY
 from support.refusing import TABOO, Refusing
+from support.wire import Wire, head
 
+MIB = 1024 * 1024
 QUICK = {
     "FORWARD_BATCH_AGE": "20ms",
     "FORWARD_RETRY_MIN": "10ms",
@@ -47,6 +52,14 @@ def ready(engine):
     if answer.status_code == 503:
         assert int(answer.headers["Retry-After"]) > 0
     return answer.status_code
+
+
+def taken_or_refused(engine):
+    metrics = engine.metrics()
+    return (
+        metrics['labs_analytics_transactions_received_total{result="accepted"}']
+        + metrics["labs_analytics_http_bodies_refused_total"]
+    )
 
 
 def is_refused(engine):
@@ -238,6 +251,30 @@ def test_syncs_of_the_queue_fail(shim, engines, postgres):
     one_refusal(engine)
     engine.restart()
     reconcile(engine, load, postgres.ask)
+
+
+def test_what_waits_for_a_disk_that_stands_still_is_bounded(shim, engines):
+    """One is accepted, so the answer waits; it will be long for those that are rejected."""
+    engine = engines(BODY_MEMORY="16MiB", MAX_BODY_BYTES="1MiB", **shim.options())
+    engine.accept()
+    body = json.dumps(a_transaction()) + "\n1" * 8000
+    fields = ["Content-Type: application/x-ndjson"]
+    request = head("POST", "/v1/transactions", *fields, token=engine.token(), length=len(body))
+    shim.hang_syncs_of("/queue/")
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(Wire(engine.address)) for _ in range(60)]
+        for wire in wires:
+            wire.send(request + body)
+        engine.wait_until(lambda: taken_or_refused(engine) == 1 + 60, what="all to be read")
+        assert 8 * MIB < engine.metrics()["labs_analytics_http_body_bytes"] <= 16 * MIB
+        shim.heal()
+        answers = [wire.answer() for wire in wires]
+    refused = [answer for answer in answers if answer.status != 202]
+    assert 30 < len(refused) < 60
+    assert {(answer.status, answer.headers["retry-after"]) for answer in refused} == {(503, "2")}
+    assert "memory" in refused[0].detail
+    assert engine.metrics()["labs_analytics_http_body_bytes"] == 0
+    assert engine.wait_until_stored()["successful"] == 1 + 60 - len(refused)
 
 
 def test_a_data_directory_that_is_made_is_synced_in_the_folder_above(shim, engines, tmp_path):

@@ -1,7 +1,7 @@
 /*
  * Faults of the system, put before a program with LD_PRELOAD: as long as the file $LABS_SHIM/sync
- * is there, fsync() and fdatasync() of a path that has the file's text in it fail with EIO; as
- * long as $LABS_SHIM/names is there, getaddrinfo() does not say where "localhost" is. With
+ * is there, fsync() and fdatasync() of a path that has the file's text in it fail with EIO; as long
+ * as $LABS_SHIM/hang is there, such do not return; as long as $LABS_SHIM/names is there, getaddrinfo() does not say where "localhost" is. With
  * LABS_SHIM_CLOCK="FROM AS FACTOR" the clock of the day says AS (in seconds) at FROM, and goes
  * FACTOR times as fast.
  */
@@ -39,12 +39,12 @@ static bool read_order(const char *name, char *text, size_t size)
     return true;
 }
 
-static bool fails(int file)
+static bool is_told(const char *order, int file)
 {
     char wanted[256], link[64], path[4096];
     ssize_t len;
 
-    if (!read_order("sync", wanted, sizeof wanted))
+    if (!read_order(order, wanted, sizeof wanted))
         return false;
     snprintf(link, sizeof link, "/proc/self/fd/%d", file);
     len = readlink(link, path, sizeof path - 1);
@@ -57,8 +57,11 @@ static bool fails(int file)
 static int sync_with(const char *call, int file)
 {
     int (*next)(int) = (int (*)(int))dlsym(RTLD_NEXT, call);
+    const struct timespec turn = {.tv_nsec = 10000000};
 
-    if (!fails(file))
+    while (is_told("hang", file))
+        nanosleep(&turn, NULL);
+    if (!is_told("sync", file))
         return next(file);
     errno = EIO;
     return -1;
