@@ -198,7 +198,7 @@ static int fault(struct ledger *ledger, int code, struct err *err, const char *f
     if (code == LEDGER_ABSENT)
         return err_set(err, ERR_NOT_FOUND, "ledger: %s: no such failed transaction", words);
     if (out_of_space(code, system))
-        return err_set(err, ERR_FULL, "ledger: %s: %s", words, text);
+        return err_set(err, ERR_FULL, "ledger: %s: %s", words, sqlite3_errstr(SQLITE_FULL));
     if ((code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB)
         return err_set(err, ERR_CORRUPT, "ledger: %s: %s", words, text);
     if (code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC)

@@ -136,6 +136,21 @@ def test_a_full_disk_with_the_embedded_store(disk, engines):
     assert sorted(engine.stored_ids().values()) == [2] + [100] * accepted, found
 
 
+def test_a_start_on_a_disk_without_a_byte_left(disk, engines):
+    """It says what is the matter, and what was accepted is there once there is room."""
+    small = disk("ext4", 100)
+    engine = engines(DATA_DIR=small.folder / "data", **QUICK)
+    engine.accept()
+    engine.stop()
+    small.fill_up()
+    engine.launch()
+    assert engine.wait_for_exit() == 1
+    assert "ledger.db" in engine.log and "disk is full" in engine.log
+    small.make_room()
+    engine.start()
+    assert engine.wait_until_stored()["successful"] == 1
+
+
 def test_a_full_disk_and_a_store_that_is_asked_anew(disk, engines, postgres, proxy):
     """What the queue has filled only forwarding frees: it goes on where the ledger cannot note how
     far the store is."""
