@@ -72,6 +72,9 @@ int store_sqlite_refusal(struct store_sqlite *sqlite, int result, const char *do
 int store_sqlite_prepare(struct store_sqlite *sqlite, enum store_sqlite_statement which,
                          sqlite3_stmt **ret, struct err *err);
 
+/* Whether the tables are still such that it could be prepared. */
+bool store_sqlite_compiles(struct store_sqlite *sqlite, enum store_sqlite_statement which);
+
 /* Steps a statement that gives no rows, resets it. */
 int store_sqlite_run(struct store_sqlite *sqlite, sqlite3_stmt *statement, struct err *err);
 

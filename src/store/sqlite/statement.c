@@ -65,6 +65,15 @@ int store_sqlite_prepare(struct store_sqlite *sqlite, enum store_sqlite_statemen
     return 0;
 }
 
+bool store_sqlite_compiles(struct store_sqlite *sqlite, enum store_sqlite_statement which)
+{
+    sqlite3_stmt *statement;
+    int result = sqlite3_prepare_v3(sqlite->database, texts[which], -1, 0, &statement, NULL);
+
+    sqlite3_finalize(statement);
+    return result == SQLITE_OK;
+}
+
 int store_sqlite_row(struct store_sqlite *sqlite, sqlite3_stmt *statement, bool *ret_row,
                      struct err *err)
 {

@@ -18,6 +18,19 @@ static void bind_row(sqlite3_stmt *statement, int row, const struct store_sqlite
         store_sqlite_bind(statement, row * STORE_SQLITE_COLUMNS + i + 1, rows->columns[i]);
 }
 
+/* A plain error of a statement that SQLite still compiles comes from the content: an expression of
+ * an index, or of a trigger, is not for it. */
+static int blame_content(struct store_sqlite *sqlite, enum store_sqlite_statement which, int error,
+                         struct err *err)
+{
+    if (error != ERR_UNAVAILABLE || sqlite3_errcode(sqlite->database) != SQLITE_ERROR ||
+        !store_sqlite_compiles(sqlite, which))
+        return error;
+    if (err != NULL)
+        err->code = ERR_REFUSED;
+    return ERR_REFUSED;
+}
+
 static int insert(struct store_sqlite *sqlite, enum store_sqlite_statement which, int count,
                   struct store_sqlite_rows *rows, struct err *err)
 {
@@ -30,7 +43,8 @@ static int insert(struct store_sqlite *sqlite, enum store_sqlite_statement which
         store_sqlite_next(rows);
         bind_row(statement, row, rows);
     }
-    return store_sqlite_run(sqlite, statement, err);
+    error = store_sqlite_run(sqlite, statement, err);
+    return blame_content(sqlite, which, error, err);
 }
 
 static int insert_rows(struct store_sqlite *sqlite, const struct store_batch *batch, size_t first,

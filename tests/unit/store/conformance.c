@@ -46,6 +46,7 @@ struct kind {
     void *(*lock_events)(struct place *place); /* the same for whoever changes events */
     void (*unlock)(void *lock);
     const char *refuse_sql;     /* makes the table refuse the value 'refuse me' */
+    const char *index_sql;      /* an index on an expression that takes only JSON */
     const char *timestamp_sql;  /* the column as clock_format() has it */
     const char *migrations_sql; /* makes a schema_migration */
 };
@@ -169,6 +170,7 @@ static const struct kind kinds[] = {
         .lock_events = postgres_lock_events,
         .unlock = postgres_unlock,
         .refuse_sql = "ALTER TABLE event ADD CHECK (value <> 'refuse me')",
+        .index_sql = "CREATE INDEX clicks ON event (jsonb_typeof(value::jsonb))",
         .timestamp_sql =
             "to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')",
         .migrations_sql = "CREATE TABLE schema_migration (version bigint, name text,"
@@ -184,6 +186,7 @@ static const struct kind kinds[] = {
         .unlock = sqlite_unlock,
         .refuse_sql = "CREATE TRIGGER refuse BEFORE INSERT ON event WHEN NEW.value = 'refuse me'"
                       " BEGIN SELECT RAISE(ABORT, 'value is refused'); END",
+        .index_sql = "CREATE INDEX clicks ON event (json_type(value))",
         .timestamp_sql = "timestamp",
         .migrations_sql = "CREATE TABLE schema_migration (version integer, name text,"
                           " applied_at text)",
@@ -358,6 +361,24 @@ static void a_refused_row_leaves_nothing_and_a_good_connection(void **state)
     assert_ok(place, store_write(place->store, batch, 0, 50, NODE, 100, 150, &place->err));
     assert_ok(place, store_write(place->store, batch, 51, 52, NODE, 150, 152, &place->err));
     assert_rows(place, "51");
+    store_batch_close(batch);
+}
+
+static void a_row_that_an_index_cannot_take_is_refused(void **state)
+{
+    struct place *place = *state;
+    struct store_batch *batch = store_batch_open(place->store);
+
+    run(place, place->kind->index_sql);
+    add_one(batch, 1, "{}");
+    add_one(batch, 2, "no JSON");
+    assert_int_equal(store_write(place->store, batch, 0, 2, NODE, 100, 101, &place->err),
+                     ERR_REFUSED);
+    assert_int_equal(place->err.code, ERR_REFUSED);
+    assert_rows(place, "0");
+    assert_ok(place, store_write(place->store, batch, 0, 1, NODE, 100, 101, &place->err));
+    assert_int_equal(store_put(place->store, batch, 1, NODE, 2, &place->err), ERR_REFUSED);
+    assert_rows(place, "1");
     store_batch_close(batch);
 }
 
@@ -1158,6 +1179,7 @@ int main(void)
         READY(a_write_stores_the_rows_and_moves_the_cursor),
         READY(a_conflict_leaves_nothing),
         READY(a_refused_row_leaves_nothing_and_a_good_connection),
+        READY(a_row_that_an_index_cannot_take_is_refused),
         READY(a_cursor_that_is_refused_is_no_fault_of_the_rows),
         READY(a_slice_is_stored_without_its_neighbours),
         READY(an_empty_slice_moves_the_cursor),

@@ -31,10 +31,12 @@
     " BEGIN SELECT RAISE(ABORT, 'refused'); END;"
 #define REFUSE_NO_MORE "DROP TRIGGER refuse;"
 
-/* An error that is no fault of the row's. */
+/* An error that is no fault of the row's: an index of words is torn. */
 #define DELAY                                                                                      \
+    "CREATE VIRTUAL TABLE torn USING fts5 (word); INSERT INTO torn VALUES ('a');"                  \
+    "DELETE FROM torn_content;"                                                                    \
     "CREATE TRIGGER delay BEFORE INSERT ON event WHEN new.value = 'later'"                         \
-    " BEGIN SELECT json('{'); END;"
+    " BEGIN INSERT INTO torn (torn) VALUES ('integrity-check'); END;"
 #define DELAY_NO_MORE "DROP TRIGGER delay;"
 
 struct forwarding {
