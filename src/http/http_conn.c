@@ -157,8 +157,7 @@ static void on_closed(void *arg)
     conn->sock = NULL;
     if (conn->loop->head_of == conn)
         conn->loop->head_of = NULL;
-    conn->unsent = 0;
-    hold_update(conn);
+    hold_unsent(conn, 0);
     conn->ssl = NULL;
     SSL_CTX_free(conn->context);
     conn->context = NULL;

@@ -8,19 +8,27 @@
  * held before goes into one count over all loops. Small bodies do not take part: connections are
  * bounded, and so are they, and large ones, sent slowly by however many clients, can never shut
  * them out; nor do ordinary requests touch what loops share.
+ *
+ * A body that finds no room is refused, and nothing has come of its request. An answer that is cut
+ * leaves its client to guess what has become of it, so bodies are no reason for that: only answers
+ * that are too much by themselves are.
  */
 #include "http/http_priv.h"
 
 /* What an input may have room for, however little is in it. */
 #define KEEP_ROOM ((size_t)64 * 1024)
 
+static size_t unless_small(size_t bytes)
+{
+    return bytes > HTTP_SMALL_BODY ? bytes : 0;
+}
+
 static size_t held_by(const struct http_conn *conn)
 {
     size_t bytes = conn->sock != NULL ? conn->sock->input->size : 0;
 
     bytes -= bytes < conn->head_len ? bytes : conn->head_len;
-    bytes += conn->unsent + conn->kept;
-    return bytes > HTTP_SMALL_BODY ? bytes : 0;
+    return unless_small(bytes + conn->unsent + conn->kept);
 }
 
 void hold_update(struct http_conn *conn)
@@ -65,4 +73,22 @@ bool hold_is_over(const struct http_conn *conn)
 
     return conn->held > 0 && server->options.body_memory > 0 &&
            atomic_load(&server->body_bytes) > server->options.body_memory;
+}
+
+void hold_unsent(struct http_conn *conn, size_t bytes)
+{
+    size_t change = unless_small(bytes) - unless_small(conn->unsent);
+
+    if (change != 0)
+        atomic_fetch_add(&conn->loop->server->unsent_bytes, change);
+    conn->unsent = bytes;
+    hold_update(conn);
+}
+
+bool hold_answers_are_over(const struct http_conn *conn)
+{
+    const struct http_server *server = conn->loop->server;
+
+    return unless_small(conn->unsent) > 0 && server->options.body_memory > 0 &&
+           atomic_load(&server->unsent_bytes) > server->options.body_memory;
 }

@@ -184,6 +184,7 @@ struct http_server {
     _Atomic uint64_t connections; /* open or about to be */
     struct peers *peers;          /* NULL: they are not counted */
     _Atomic size_t body_bytes;    /* of bodies in memory, but for small ones */
+    _Atomic size_t unsent_bytes;  /* of answers among them */
     _Atomic bool stopping;
     _Atomic int64_t deadline_us; /* when to cut what is still open */
 };
@@ -220,7 +221,9 @@ void peer_release(struct peers *peers, struct peer *peer);
 /* http_hold.c: what bodies take of the memory that there is for them. */
 void hold_update(struct http_conn *conn);
 void hold_end(struct http_conn *conn); /* the bytes of the current request go, and their memory */
-bool hold_is_over(const struct http_conn *conn); /* this one may not grow any more */
+bool hold_is_over(const struct http_conn *conn);          /* this one may not grow any more */
+void hold_unsent(struct http_conn *conn, size_t bytes);   /* of its answer */
+bool hold_answers_are_over(const struct http_conn *conn); /* this one's may not stay */
 
 /* http_conn.c */
 struct http_conn *conn_new(struct http_loop *loop, int fd, bool secure);

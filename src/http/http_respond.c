@@ -127,7 +127,8 @@ static void linger(struct http_conn *conn)
 static void sent(struct http_conn *conn)
 {
     buf_free(&conn->out);
-    conn->unsent = 0;
+    if (conn->unsent > 0)
+        hold_unsent(conn, 0);
     buf_reset(&conn->request.fields, KEEP_FIELDS_BYTES);
     if (conn->persistent)
         go_on(conn);
@@ -158,9 +159,8 @@ static void write_rest(struct http_conn *conn, struct slice rest)
     h2o_socket_write(conn->sock, &bytes, 1, on_written);
     if (conn->persistent)
         hold_end(conn); /* what was asked is of no more use */
-    conn->unsent = rest.len;
-    hold_update(conn);
-    if (hold_is_over(conn)) {
+    hold_unsent(conn, rest.len);
+    if (hold_answers_are_over(conn)) {
         count_one(&conn->loop->over_memory);
         conn_cut(conn);
     }

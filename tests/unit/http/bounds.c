@@ -9,13 +9,14 @@ static void answer(struct http_request *request, void *arg)
     http_respond(request, 200, NULL, SLICE("{}"));
 }
 
+enum { MUCH = 16 * 1024 * 1024 }; /* more than the kernel takes */
+
 static void answer_much(struct http_request *request, void *arg)
 {
-    const size_t len = (size_t)16 * 1024 * 1024; /* more than the kernel takes */
-    char *body = mem_zalloc(len);
+    char *body = mem_zalloc(MUCH);
 
     (void)arg;
-    http_respond(request, 200, NULL, (struct slice){body, len});
+    http_respond(request, 200, NULL, (struct slice){body, MUCH});
     free(body);
 }
 
@@ -356,6 +357,38 @@ static void answers_that_are_not_read_are_bounded(void **state)
     end_server(server);
 }
 
+/* What others send is no reason to cut an answer that is read: its request has been carried out. */
+static void bodies_take_no_memory_from_answers(void **state)
+{
+    enum { HELD = 12 * 1024 * 1024 };
+    struct http_options options = usual_options(routes);
+    static char bytes[65536];
+    struct http_server *server;
+    int body, fd;
+    ssize_t got;
+    size_t sum = 0;
+
+    (void)state;
+    options.body_memory = options.max_body = MUCH;
+    server = start_server(&options);
+    body = connect_to(server);
+    send_text(body, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 16777216\r\n\r\n");
+    for (size_t sent = 0; sent < HELD; sent += sizeof bytes)
+        send_bytes(body, bytes, sizeof bytes);
+    WAIT_UNTIL(http_stats(server).body_bytes == HELD);
+    fd = connect_to(server);
+    send_text(fd, "GET /much HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    while ((got = recv(fd, bytes, sizeof bytes, 0)) > 0)
+        sum += (size_t)got;
+    assert_int_equal(got, 0);
+    assert_true(sum > MUCH);
+    assert_int_equal(http_stats(server).over_memory, 0);
+    WAIT_UNTIL(http_stats(server).body_bytes == HELD);
+    close(fd);
+    close(body);
+    end_server(server);
+}
+
 static void what_is_read_ahead_counts_too(void **state)
 {
     struct http_server *server = start_with_budget();
@@ -491,6 +524,7 @@ int main(void)
         cmocka_unit_test(a_body_whose_answer_is_owed_is_held),
         cmocka_unit_test(a_body_that_is_released_is_not_held),
         cmocka_unit_test(answers_that_are_not_read_are_bounded),
+        cmocka_unit_test(bodies_take_no_memory_from_answers),
         cmocka_unit_test(what_is_read_ahead_counts_too),
         cmocka_unit_test(a_large_body_is_taken_from_those_who_may_bring_it),
         cmocka_unit_test(chunks_that_become_many_are_taken_from_those_who_may_bring_them),
