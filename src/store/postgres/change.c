@@ -2,8 +2,9 @@
  * Changing what is stored: one step of a walk over the rows.
  *
  * The end of the step is looked up first; the change is one statement, a range of the primary
- * key, and so its own transaction. Rows of a writer that took its ids earlier and commits later
- * can lie behind the walk: whoever needs those gone begins it after their commit.
+ * key, in a transaction of its own. It has to be durable, for that a user is forgotten is told as
+ * soon as it is committed. Rows of a writer that took its ids earlier and commits later can lie
+ * behind the walk: whoever needs those gone begins it after their commit.
  */
 #include "store/postgres/postgres_priv.h"
 
@@ -74,6 +75,20 @@ static int change_rows(struct store_pg *pg, const struct store_change *what, int
     return error;
 }
 
+static int commit_change(struct store_pg *pg, const struct store_change *what, int64_t after,
+                         int64_t end, uint64_t *ret_rows, struct err *err)
+{
+    int error = store_pg_run(pg, STORE_PG_BEGIN, NULL, err);
+
+    if (error == 0)
+        error = change_rows(pg, what, after, end, ret_rows, err);
+    if (error == 0)
+        error = store_pg_run(pg, "COMMIT", NULL, err);
+    if (error != 0)
+        store_pg_recover(pg);
+    return error;
+}
+
 int store_pg_change(struct store *store, const struct store_change *what, unsigned rows,
                     struct store_walk *walk, uint64_t *ret_rows, struct err *err)
 {
@@ -84,7 +99,7 @@ int store_pg_change(struct store *store, const struct store_change *what, unsign
     int error = find_end(pg, walk->after, rows, &end, &count, err);
 
     if (error == 0 && count > 0)
-        error = change_rows(pg, what, walk->after, end, &changed, err);
+        error = commit_change(pg, what, walk->after, end, &changed, err);
     if (error != 0)
         return error;
     *walk = (struct store_walk){.after = count > 0 ? end : walk->after, .ended = count < rows};

@@ -114,6 +114,12 @@ int64_t store_pg_instant(const char *bytes);
 /* An integer of 8 bytes as PostgreSQL sends it in binary. */
 int64_t store_pg_int8(const char *bytes);
 
+/* A pooler may give each transaction another session than the one that connect.c has prepared. */
+#define STORE_PG_DURABLE                                                                           \
+    "SELECT set_config('synchronous_commit', 'on', true)"                                          \
+    " WHERE current_setting('synchronous_commit') = 'off';"
+#define STORE_PG_BEGIN "BEGIN ISOLATION LEVEL READ COMMITTED;" STORE_PG_DURABLE
+
 /* write.c */
 int store_pg_write(struct store *store, const struct store_batch *batch, size_t first, size_t last,
                    const char *node, uint64_t from, uint64_t to, struct err *err);

@@ -19,12 +19,6 @@
 
 #include <inttypes.h>
 
-/* A pooler may give each transaction another session than the one that connect.c has prepared. */
-#define DURABLE                                                                                    \
-    "SELECT set_config('synchronous_commit', 'on', true)"                                          \
-    " WHERE current_setting('synchronous_commit') = 'off';"
-#define BEGIN "BEGIN ISOLATION LEVEL READ COMMITTED;" DURABLE
-
 #define COPY_ROWS "COPY event (" STORE_PG_COLUMNS ") FROM STDIN (FORMAT binary);"
 
 /* Bytes handed to libpq at a time, which copies them: at once, and of what is spread; and the
@@ -157,7 +151,7 @@ static int move_only(struct store_pg *pg, const char *node, uint64_t from, uint6
     PGresult *result = NULL;
     int error;
 
-    buf_append_text(&sql, DURABLE);
+    buf_append_text(&sql, STORE_PG_DURABLE);
     error = append_move(pg, &sql, node, from, to, err);
     buf_append_char(&sql, '\0');
     if (error == 0)
@@ -176,7 +170,7 @@ static int move_and_copy(struct store_pg *pg, struct slice rows, struct pace pac
     PGresult *moved;
     int error;
 
-    buf_append_text(&sql, BEGIN);
+    buf_append_text(&sql, STORE_PG_BEGIN);
     error = append_move(pg, &sql, node, from, to, err);
     buf_append_text(&sql, COPY_ROWS "COMMIT");
     buf_append_char(&sql, '\0');
@@ -236,7 +230,7 @@ static int lock_and_look(struct store_pg *pg, const char *node, uint64_t positio
     PGresult *found;
     int error;
 
-    buf_printf(&sql, BEGIN "SELECT position > %" PRIu64 " FROM forward_cursor", position);
+    buf_printf(&sql, STORE_PG_BEGIN "SELECT position > %" PRIu64 " FROM forward_cursor", position);
     error = append_literal(pg, &sql, " WHERE node = ", node, " FOR UPDATE;", err);
     if (error == 0)
         error = append_literal(pg, &sql, "SELECT count(*) FROM event WHERE transaction_id = ", id,

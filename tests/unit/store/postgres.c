@@ -513,6 +513,31 @@ static void each_write_is_durable_whatever_session_it_meets(void **state)
     store_close(store);
 }
 
+static void each_change_is_durable_whatever_session_it_meets(void **state)
+{
+    struct store *store = open_ready("", LONG_MS);
+    struct store_batch *batch = batch_of(store, 3, SLICE("v"));
+    struct store_walk walk = {0};
+    uint64_t rows;
+
+    (void)state;
+    assert_ok(store_write(store, batch, 0, 3, NODE, 0, 3, &err));
+    test_postgres_run(database,
+                      "CREATE FUNCTION swap() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE"
+                      " found text := current_setting('synchronous_commit'); BEGIN"
+                      " IF found = 'off' THEN RAISE EXCEPTION 'not durable'; END IF;"
+                      " PERFORM set_config('synchronous_commit', 'off', false);"
+                      " PERFORM set_config('synchronous_commit', found, true);"
+                      " RETURN NULL; END $$;"
+                      "CREATE TRIGGER swap AFTER UPDATE OR DELETE ON event FOR EACH ROW"
+                      " EXECUTE FUNCTION swap()");
+    for (unsigned i = 0; i < 2; i++)
+        assert_ok(store_expire(store, 1, 1, &walk, &rows, &err));
+    assert_answer("SELECT count(*) FROM event", "1");
+    store_batch_close(batch);
+    store_close(store);
+}
+
 static void text_that_the_server_cannot_hold_is_refused(void **state)
 {
     struct store *store = open_ready("", LONG_MS);
@@ -727,6 +752,7 @@ int main(void)
         cmocka_unit_test_setup(no_part_of_a_badly_written_password_is_told, make),
         cmocka_unit_test_setup(the_session_is_durable_bounded_and_named, make),
         cmocka_unit_test_setup(each_write_is_durable_whatever_session_it_meets, make),
+        cmocka_unit_test_setup(each_change_is_durable_whatever_session_it_meets, make),
         cmocka_unit_test_setup(text_that_the_server_cannot_hold_is_refused, make),
         cmocka_unit_test_setup(a_value_that_no_index_holds_is_refused, make),
         cmocka_unit_test_setup(what_a_trigger_says_no_to_is_refused, make),
