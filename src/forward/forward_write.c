@@ -103,6 +103,19 @@ static struct forward_event conflict(struct writer *writer)
     return (struct forward_event){.kind = EVENT_CONFLICT};
 }
 
+/* Servers and lines end sessions that have been idle: that is no outage, so before something is
+ * stored there is one that is open. Whether the cursor is where it was then is asked by the write.
+ */
+static bool has_session(struct writer *writer)
+{
+    struct store *store = writer->forward->store;
+
+    if (store_embedded(store) || store_connect(store, &writer->err) == 0)
+        return true;
+    note_unproven(writer); /* what is to be stored will show it */
+    return false;
+}
+
 /* Gives those that are marked for it another try; EVENT_NOTHING if no trouble came of it. */
 static struct forward_event retry(struct writer *writer)
 {
@@ -110,6 +123,8 @@ static struct forward_event retry(struct writer *writer)
     int code, noted;
 
     if (ledger_counts(forward->options.ledger).retrying > 0) {
+        if (!has_session(writer))
+            return (struct forward_event){.kind = EVENT_UNAVAILABLE};
         code = retry_marked(forward, &noted, &writer->err);
         if (code == ERR_CONFLICT)
             return conflict(writer);
@@ -146,12 +161,8 @@ static struct forward_event load(struct writer *writer)
     pthread_mutex_unlock(&forward->lock);
     if (slot == NULL)
         return (struct forward_event){.kind = EVENT_NOTHING};
-    /* Servers and lines end sessions that have been idle: that is no outage. Whether the cursor of
-     * another session is where it was is asked by the write. */
-    if (!store_embedded(forward->store) && store_connect(forward->store, &writer->err) != 0) {
-        note_unproven(writer); /* what is loaded will show it */
+    if (!has_session(writer))
         return (struct forward_event){.kind = EVENT_UNAVAILABLE};
-    }
     writer->slot = slot;
     writer->passed = 0;
     return (struct forward_event){.kind = EVENT_BATCH, .count = store_batch_count(slot->batch)};

@@ -4,6 +4,7 @@ import threading
 
 from support.engine import a_transaction
 from support.proxy import TO_CLIENT, TO_SERVER
+from support.refusing import TABOO, Refusing
 
 
 def state(engine):
@@ -79,13 +80,32 @@ def test_a_commit_whose_answer_is_lost_is_not_repeated(engines, postgres, proxy)
     assert engine.stored_ids() == {first: 2, second: 2, third: 2}
 
 
-def test_an_idle_session_that_is_ended_is_no_outage(engines, postgres):
-    engine = engines(DATABASE_URL=postgres.url())
-    engine.events_of(engine.accept())
+def end_sessions(engine, postgres):
     sessions = "FROM pg_stat_activity WHERE application_name = 'labs-analytics'"
     postgres.query(f"SELECT pg_terminate_backend(pid) {sessions}")
     engine.wait_until(lambda: not postgres.query(f"SELECT pid {sessions}"))
+
+
+def test_an_idle_session_that_is_ended_is_no_outage(engines, postgres):
+    engine = engines(DATABASE_URL=postgres.url())
     engine.events_of(engine.accept())
+    end_sessions(engine, postgres)
+    engine.events_of(engine.accept())
+    assert "the store is down" not in engine.log
+    assert engine.metrics()["labs_analytics_store_errors_total"] == 0
+
+
+def test_nor_is_it_for_another_try(engines, postgres):
+    store = Refusing(postgres.url())
+    engine = engines(DATABASE_URL=store.url)
+    engine.events_of(engine.accept())
+    store.refuse()
+    identity = engine.accept(data=[{"key": TABOO, "value": "1"}])
+    engine.wait_until(lambda: engine.transaction(identity)["status"] == "failed")
+    store.allow()
+    end_sessions(engine, postgres)
+    assert engine.post(None, f"/v1/transactions/{identity}/retry").status_code == 202
+    engine.wait_until_stored()
     assert "the store is down" not in engine.log
     assert engine.metrics()["labs_analytics_store_errors_total"] == 0
 
