@@ -3,13 +3,14 @@
  *
  *   0  an Authorization header, against a set of one RSA and one EC key
  *   1  claims whose signature has held
- *   2  a key set
+ *   2  a key set, counted by models/token.c
  *   3  a list of allowed URNs
  *   4  a list of who may write which products
  *
  * Nobody can forge a signature here, so door 0 must never let anybody in; behind door 1
  * only subjects below urn:pennlabs: may come out as allowed.
  */
+#include "models/token.h"
 #include "auth/auth_priv.h"
 
 #include <stdlib.h>
@@ -74,13 +75,29 @@ static void try_claims(struct slice text)
     require(rc == 0 ? token.allowed : rc == ERR_INVALID || !token.allowed);
 }
 
+/* Read again, it is the same set. */
+static void check_keys(const struct auth_keys *keys, struct slice text)
+{
+    struct auth_keys *again;
+
+    require(auth_keys_parse(text, false, &again, NULL) == 0);
+    require(auth_keys_missing(keys, again) == 0 && auth_keys_missing(again, keys) == 0);
+    auth_keys_free(again);
+}
+
 static void try_keys(struct slice text)
 {
     struct auth_keys *keys;
+    struct err err = {0};
+    size_t count = model_keys(text);
 
-    if (auth_keys_parse(text, false, &keys, NULL) != 0)
+    if (auth_keys_parse(text, false, &keys, &err) != 0) {
+        require(err.code == ERR_INVALID && err.text[0] != '\0');
+        require(count == 0 || count > AUTH_MAX_KEYS);
         return;
-    require(keys->count >= 1 && keys->count <= AUTH_MAX_KEYS);
+    }
+    require(keys->count == count && count <= AUTH_MAX_KEYS);
+    check_keys(keys, text);
     auth_keys_free(keys);
 }
 
