@@ -694,6 +694,17 @@ def test_a_signal_handler_may_record_while_the_first_event_starts_the_thread(
     assert sorted(server.accepted) == ["first", "of the handler"]
 
 
+@pytest.mark.parametrize("forever", [float("inf"), 1e300, threading.TIMEOUT_MAX * 2])
+def test_who_waits_without_a_limit_waits_for_all(scripted, clients, forever):
+    server = scripted(status(503))
+    client = clients(server.url)
+    client.record("n", 1)
+    assert client.flush(forever)
+    client.record("n", 2)
+    assert client.close(forever)
+    assert client.stats().accepted == 2
+
+
 def test_a_silent_server_is_given_up_after_the_time_limit(scripted, clients):
     release = threading.Event()
     server = scripted(lambda request: (release.wait(60), accept(request))[1])

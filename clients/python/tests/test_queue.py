@@ -136,7 +136,8 @@ def test_flushing_ends_the_wait_for_a_fuller_batch():
 
 def test_a_flush_of_nothing_is_done_and_one_that_is_late_says_so():
     assert BoundedQueue(1, 1).flush(0)
-    assert not filled(1).flush(0)
+    for timeout in (0, -1, float("-inf"), float("nan")):
+        assert not filled(1).flush(timeout)
 
 
 def test_a_flush_waits_only_for_what_was_submitted_before():

@@ -133,7 +133,7 @@ class BoundedQueue:
     def flush(self, timeout: float) -> bool:
         """Waits until all that was submitted before is settled. The thread then waits neither
         for a fuller batch nor for the end of a pause."""
-        deadline = monotonic() + timeout
+        deadline = monotonic() + max(0.0, timeout)  # nan is no time either
         with self._lock:
             target = self._taken + len(self._items)
             if self.settled >= target:
@@ -144,7 +144,7 @@ class BoundedQueue:
                 remaining = deadline - monotonic()
                 if remaining <= 0:
                     return False
-                self._calm.wait(remaining)
+                self._calm.wait(min(remaining, LONGEST_SLEEP_S))
             return True
 
     def close(self) -> None:

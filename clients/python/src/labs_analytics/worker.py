@@ -25,7 +25,7 @@ from typing import List, Optional, Sequence, Tuple
 from labs_analytics.capture import Captured, Invalid, named
 from labs_analytics.encode import encode
 from labs_analytics.options import Options
-from labs_analytics.queue import BoundedQueue
+from labs_analytics.queue import LONGEST_SLEEP_S, BoundedQueue
 from labs_analytics.retry import Backoff
 from labs_analytics.sender import Sender
 from labs_analytics.spool import Claim, Spool
@@ -123,15 +123,18 @@ class Worker:
 
     def end(self, timeout: float) -> None:
         """From now on nothing is taken in; what is queued may be sent for so many seconds."""
-        self._end_at = monotonic() + timeout
+        self._end_at = monotonic() + max(0.0, timeout)
         self.queue.close()
 
     def wait(self) -> None:
         """After end(): until that time, or until nothing is left."""
         thread, end_at = self._thread, self._end_at
-        if thread is not None and end_at is not None:
-            # It sees the end by itself, unless it waits for the network just then.
-            thread.join(max(0.0, end_at - monotonic()) + 0.1)
+        if thread is None or end_at is None:
+            return
+        # It sees the end by itself, unless it waits for the network just then.
+        until = max(end_at, monotonic()) + 0.1
+        while thread.is_alive() and monotonic() < until:
+            thread.join(min(until - monotonic(), LONGEST_SLEEP_S))
 
     def join(self) -> bool:
         """After end(): waits until that time, or for less if what a signal handler raises ends
