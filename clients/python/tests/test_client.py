@@ -694,6 +694,33 @@ def test_a_signal_handler_may_record_while_the_first_event_starts_the_thread(
     assert sorted(server.accepted) == ["first", "of the handler"]
 
 
+@pytest.mark.parametrize("launched", [False, True])
+@pytest.mark.parametrize("then", ["flush", "close", "record"])
+def test_a_signal_handler_may_raise_while_the_first_event_starts_the_thread(
+    scripted, clients, monkeypatch, launched, then
+):
+    class Interrupted(threading.Thread):
+        def start(self):
+            if self.name == "labs-analytics" and client.stats().queued == 1:
+                monkeypatch.undo()
+                if launched:
+                    super().start()
+                raise KeyboardInterrupt
+            super().start()
+
+    monkeypatch.setattr(threading, "Thread", Interrupted)
+    server = scripted()
+    client = clients(server.url)
+    with pytest.raises(KeyboardInterrupt):
+        client.record("n", 1)
+    if then == "record":
+        client.record("n", 2)
+        wait_until(lambda: client.stats().accepted == 2)
+    else:
+        assert getattr(client, then)()
+    assert sorted(server.accepted) == [1, 2][: 1 + (then == "record")]
+
+
 @pytest.mark.parametrize("forever", [float("inf"), 1e300, threading.TIMEOUT_MAX * 2])
 def test_who_waits_without_a_limit_waits_for_all(scripted, clients, forever):
     server = scripted(status(503))

@@ -71,6 +71,7 @@ class Worker:
         # thread, or close while the end of the program does.
         self._starting = threading.RLock()
         self._thread: Optional[threading.Thread] = None
+        self._seat = threading.Lock()  # the thread's; there is one, however often it is started
         self._sender = Sender(options, self.tally)
         self._backoff = Backoff(options.retry_min, options.retry_max)
         self._spool = self._make_spool()
@@ -105,24 +106,31 @@ class Worker:
             self.tally.full(transaction)
 
     def start(self) -> None:
-        """Starts the thread, once. A thread that cannot be started now is tried again with the
-        next transaction."""
+        """Starts the thread, once. A thread that cannot be started now, or whose start ends by what
+        a signal handler raises, is tried again with the next transaction or flush."""
         with self._starting:
-            if self.started or self.queue.closed:
+            alive = self._thread is not None and self._thread.is_alive()
+            if self.started or alive or self.queue.closed:
                 return
-            self.started = True
             thread = threading.Thread(target=self._run, name="labs-analytics", daemon=True)
+            self.started = True  # for a handler that records meanwhile
             try:
                 thread.start()
             except RuntimeError as fault:  # no more threads, or the interpreter is ending
                 self.started = False
                 self.tally.last_error = f"no thread: {fault}"
                 return
-            self._thread = thread
+            except BaseException:  # a handler's: the thread may run, or may never
+                self.started = self._thread is not None
+                raise
+            if self._thread is None:  # else one has begun
+                self._thread = thread
         _warn_of_uwsgi()
 
     def end(self, timeout: float) -> None:
         """From now on nothing is taken in; what is queued may be sent for so many seconds."""
+        if self.queue.held:
+            self.start()
         self._end_at = monotonic() + max(0.0, timeout)
         self.queue.close()
 
@@ -178,6 +186,8 @@ class Worker:
     def flush(self, timeout: float) -> bool:
         if self._thread is threading.current_thread():
             return False  # on_drop would wait for its own thread
+        if self.queue.held:
+            self.start()
         return self.queue.flush(timeout)
 
     def forget(self) -> None:
@@ -212,6 +222,10 @@ class Worker:
     # -- the thread
 
     def _run(self) -> None:
+        if not self._seat.acquire(blocking=False):
+            return  # there is one, of a start that was interrupted
+        self._thread = threading.current_thread()
+        self.started = True
         try:
             self._sender.prepare()
             if self._spool is not None:
@@ -225,6 +239,9 @@ class Worker:
             self._leave()
             self._sender.close()
         finally:
+            if not self._left:
+                self._thread = None
+            self._seat.release()
             self.started = self._left  # or the next transaction starts another thread
 
     def _over(self) -> bool:
