@@ -8,7 +8,7 @@ import pytest
 from scripted import status
 
 from labs_analytics import IdentityTokens, TokenError
-from labs_analytics.tokens import EARLY_S, expires_at
+from labs_analytics.tokens import EARLY_S, UNKNOWN_LIFE_S, claim_of
 
 
 def a_token(life=3600.0, **claims):
@@ -106,7 +106,7 @@ def test_a_service_that_is_away_is_an_error():
 
 @pytest.mark.parametrize("token", ["", "a", "a.b.c", "a.e30.c", "a.W10.c", "a.eyJleHAiOltdfQ.c"])
 def test_a_token_that_says_nothing_of_its_end_is_kept_for_a_while(identity, token):
-    assert expires_at(token) is None
+    assert claim_of(token, "exp") is None
     server, tokens = identity(gives(access=token))
     assert [tokens(), tokens()] == [token] * 2
     assert len(server.requests) == 1
@@ -118,6 +118,23 @@ def test_a_short_life_is_used_by_half_and_a_long_one_until_shortly_before(identi
         tokens()
         left = tokens._tokens.good_until - time.time()
         assert left == pytest.approx(life - early, abs=2)
+
+
+@pytest.mark.parametrize("ahead", [-86400.0, -500.0, 0.0, 500.0, 86400.0])
+def test_a_clock_that_differs_from_the_services_changes_nothing(identity, ahead):
+    issued = time.time() - ahead
+    token = a_token(iat=issued, exp=issued + 600)
+    server, tokens = identity(gives(access=token))
+    assert [tokens() for _ in range(3)] == [token] * 3
+    assert tokens._tokens.good_until - time.time() == pytest.approx(600 - EARLY_S, abs=2)
+
+
+@pytest.mark.parametrize("claims", [{"iat": None, "life": -3600.0}, {"iat": 5, "exp": 5}])
+def test_a_token_that_seems_to_have_expired_is_not_asked_for_every_time(identity, claims):
+    token = a_token(**claims)
+    server, tokens = identity(gives(access=token))
+    assert [tokens() for _ in range(3)] == [token] * 3
+    assert tokens._tokens.good_until - time.time() < UNKNOWN_LIFE_S
 
 
 def test_a_client_sends_with_these_tokens_and_renews_a_refused_one(scripted, clients, identity):

@@ -2,8 +2,8 @@
 
 The first token is attested by client id and secret, later ones are refreshed before they expire,
 and when refreshing fails one is attested again. Tokens are not verified here: the engine does
-that. Their `exp` is read to know when to be early. A provider is asked only on a client's
-background thread, so all of this costs no caller anything.
+that. Their `iat` and `exp` are read to know when to be early. A provider is asked only on a
+client's background thread, so all of this costs no caller anything.
 
 The state is one tuple that is replaced whole: no lock can be inherited locked by a forked child,
 and two threads that ask at once both get a good token.
@@ -117,21 +117,24 @@ class IdentityTokens:
         raise TokenError(f"{path} answered without a token")
 
 
-def expires_at(token: str) -> Optional[float]:
-    """The `exp` of a JWT, unverified: Unix time. None: it has none that can be read."""
+def claim_of(token: str, name: str) -> Optional[float]:
+    """A number that a JWT claims, unverified. None: there is none that can be read."""
     try:
         claims = token.split(".")[1]
         padded = claims + "=" * (-len(claims) % 4)
-        expires = json.loads(base64.urlsafe_b64decode(padded))["exp"]
-        return float(expires)
+        return float(json.loads(base64.urlsafe_b64decode(padded))[name])
     except (IndexError, KeyError, TypeError, ValueError, OverflowError):
         return None
 
 
 def _good_until(token: str) -> float:
+    """By this machine's clock, though it may differ from the service's: the token has just been
+    issued, and lives as long as that one says."""
     now = time.time()
-    expires = expires_at(token)
-    if expires is None:
-        return now + UNKNOWN_LIFE_S
-    # Early, but by no more than half of a short life: else it would be asked for every time.
-    return expires - min(EARLY_S, max(0.0, expires - now) / 2)
+    expires = claim_of(token, "exp")
+    issued = claim_of(token, "iat")
+    life = UNKNOWN_LIFE_S if expires is None else expires - (now if issued is None else issued)
+    if not life > 0:
+        life = UNKNOWN_LIFE_S  # whatever the clocks say: else it would be asked for every time
+    # Early, but by no more than half of a short life.
+    return now + life - min(EARLY_S, life / 2)
