@@ -225,6 +225,25 @@ def test_a_damaged_batch_is_set_aside_and_what_is_whole_of_it_is_sent(
     assert spool.claim() is None and spool.size() == 0
 
 
+def test_what_is_damaged_makes_room_the_oldest_first(spools, tmp_path):
+    spool = spools(most_bytes=4 * BLOCK)
+    for number in range(3):
+        spool.put([b"%d" % number])
+    for path in files(tmp_path):
+        path.write_bytes(b"torn")
+    while (claim := spool.claim()) is not None:
+        claim.remove()
+    oldest, middle, newest = files(tmp_path, ".damaged")
+    assert spool.put([b"x"])
+    assert files(tmp_path, ".damaged") == [oldest, middle, newest]
+    assert spool.put([b"x"])
+    assert files(tmp_path, ".damaged") == [middle, newest]
+    assert not spool.put([b"x" * 3 * BLOCK])  # in vain
+    assert files(tmp_path, ".damaged") == [middle, newest]
+    assert spool.put([b"x"]) and spool.put([b"x"])
+    assert files(tmp_path, ".damaged") == [] and len(files(tmp_path)) == 4
+
+
 @pytest.mark.parametrize(("content", "call"), [(b"1\n", "os.unlink"), (b"1\n2", "os.rename")])
 def test_a_batch_that_cannot_be_removed_is_claimed_once(
     spools, tmp_path, monkeypatch, caplog, content, call

@@ -5,7 +5,8 @@ renamed, so a file with the name of a batch is whole. Who wants to send one lock
 removes it once all in it is settled; a lock ends with its process, and a batch that was sent but
 not removed is sent again, to be stored once by its ids. So any number of processes may share a
 folder, and any of them may die at any time. Of a batch that the disk has damaged whole lines are
-sent, and the file is renamed to `.damaged`.
+sent, and the file is renamed to `.damaged`, for who can make something of it; it stays until the
+bound needs its room.
 
     <spool_dir>/<16 hex of address and product>/<time>-<unique>-<number>-<size>.batch
 
@@ -21,7 +22,7 @@ import logging
 import os
 import re
 import time
-from typing import Callable, Dict, List, Optional, Sequence, Set
+from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 from labs_analytics.tally import tell
 
@@ -39,7 +40,7 @@ LEFT_BEHIND_S = 3600.0
 # Not of a batch itself: others have settled it, or the system lacks something just now.
 _PASSING = (errno.ENOENT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _SOMEBODY_SENDS_IT = (errno.EWOULDBLOCK, errno.EAGAIN)
-_NAME = re.compile(r"^[0-9A-Za-z_-]+-(\d{1,18})\.batch$")
+_NAME = re.compile(r"^[0-9A-Za-z_-]+-(\d{1,18})\.batch(\.damaged)?$")
 
 
 class Claim:
@@ -101,8 +102,11 @@ class Spool:
         size = max(len(content), BLOCK)
         os.makedirs(os.path.dirname(self._folder), mode=0o700, exist_ok=True)
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
-        if self.size() + size > self._most_bytes:
+        batches, damaged = self._look()
+        room = self._most_bytes - self._sum(batches) - size
+        if room < 0:
             return False
+        self._clear(damaged, room)
         self._made += 1
         name = f"{time.time_ns():020d}-{self._unique}-{self._made}-{size}.batch"
         path = os.path.join(self._folder, name)
@@ -129,30 +133,42 @@ class Spool:
     def size(self) -> int:
         """Bytes of all batches of all processes that this one can read, small ones counted as a
         block."""
-        batches = self._batches()
+        return self._sum(self._look()[0])
+
+    def _sum(self, batches: Dict[str, int]) -> int:
         return sum(size for name, size in batches.items() if name not in self._unreadable)
 
-    def _batches(self) -> Dict[str, int]:
-        """{name: size}"""
+    def _look(self) -> Tuple[Dict[str, int], Dict[str, int]]:
+        """Batches and damaged ones: {name: size}"""
+        batches: Dict[str, int] = {}
+        damaged: Dict[str, int] = {}
         try:
             names = os.listdir(self._folder)
         except FileNotFoundError:
-            return {}
-        found: Dict[str, int] = {}
+            names = []
         for name in names:
             match = _NAME.match(name)
             if match:
-                found[name] = int(match[1])
-        self._unreadable.intersection_update(found)
-        self._settled.intersection_update(found)
-        return found
+                (damaged if match[2] else batches)[name] = int(match[1])
+        self._unreadable.intersection_update(batches)
+        self._settled.intersection_update(batches)
+        return batches, damaged
+
+    def _clear(self, damaged: Dict[str, int], room: int) -> None:
+        """Of what is damaged the oldest goes, as far as the rest would not fit into the room."""
+        kept = sum(damaged.values())
+        for name in sorted(damaged):
+            if kept <= room:
+                break
+            _unlink_quietly(os.path.join(self._folder, name))
+            kept -= damaged[name]
 
     def claim(self) -> Optional[Claim]:
         """The oldest batch that nobody else has claimed; None: there is none that can be read. The
         folder is looked through once for all that were in it, and not again for each."""
         for look in (False, True):
             if look:
-                self._seen = sorted(self._batches(), reverse=True)
+                self._seen = sorted(self._look()[0], reverse=True)
             while self._seen:
                 claim = self._claim(self._seen.pop())
                 if claim is not None:
