@@ -233,15 +233,20 @@ static int keep(struct wal *wal, const struct wal_segment *segment, size_t index
     return code;
 }
 
+/* One that fails may be too large for the disk: those behind it have their turn all the same. */
 int damage_settle(struct wal *wal, struct err *err)
 {
     struct wal_segment segment;
     int code = 0;
 
     pthread_mutex_lock(&wal->damage_lock);
-    for (size_t i = 0; i < wal->stretch_count && code == 0; i++) {
+    for (size_t i = 0; i < wal->stretch_count; i++) {
+        int fault = 0;
+
         if (wal->stretches[i].owed && segment_of(wal, wal->stretches[i].from, &segment))
-            code = keep(wal, &segment, i, err);
+            fault = keep(wal, &segment, i, err);
+        if (fault != 0)
+            code = fault;
     }
     pthread_mutex_lock(&wal->lock);
     wal->damage_owed = code != 0;

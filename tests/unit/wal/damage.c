@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -304,6 +305,28 @@ static void what_could_not_be_set_aside_is_tried_again_without_waiting_for_the_s
     harness_end(&harness);
 }
 
+/* Its copy may be too large for the disk, or its bytes may not be read. */
+static void what_cannot_be_set_aside_at_all_holds_up_nothing_else(void **state)
+{
+    static const struct timespec a_moment = {.tv_nsec = 100000};
+    struct harness harness;
+
+    (void)state;
+    begin(&harness, 15);
+    harness_close(&harness);
+    flip(&harness, 1, HEADER + 5 * WHOLE + FRAME);
+    flip(&harness, 2, HEADER + 5 * WHOLE + FRAME);
+    fault_disk_fail(harness.faults, FAULT_RENAME, copy_of(5 * WHOLE, WHOLE), 0, UINT_MAX, EIO);
+    fault_disk_fail(harness.faults, FAULT_WRITE, "data/quarantine", 2, 1, EIO); /* of the second */
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    while (fault_disk_failed(harness.faults, FAULT_RENAME) < 2) /* at the start, and once more */
+        nanosleep(&a_moment, NULL);
+    harness_close(&harness);
+    assert_int_equal(size_of(&harness, copy_of((PER_SEGMENT + 5) * WHOLE, WHOLE)), HEADER + WHOLE);
+    assert_int_equal(size_of(&harness, "data/quarantine/index"), 40);
+    harness_end(&harness);
+}
+
 static void a_full_disk_does_not_keep_the_segment(void **state)
 {
     struct harness harness;
@@ -368,6 +391,7 @@ int main(void)
         cmocka_unit_test(a_segment_of_another_salt_is_damaged_as_a_whole),
         cmocka_unit_test(a_segment_stays_until_its_damage_is_set_aside),
         cmocka_unit_test(what_could_not_be_set_aside_is_tried_again_without_waiting_for_the_store),
+        cmocka_unit_test(what_cannot_be_set_aside_at_all_holds_up_nothing_else),
         cmocka_unit_test(a_full_disk_does_not_keep_the_segment),
         cmocka_unit_test(a_damaged_index_is_counted_as_far_as_it_is_whole),
         cmocka_unit_test(looking_sets_nothing_aside),
