@@ -1,9 +1,9 @@
 /*
  * Faults of the system, put before a program with LD_PRELOAD: as long as the file $LABS_SHIM/sync
  * is there, fsync() and fdatasync() of a path that has the file's text in it fail with EIO; as long
- * as $LABS_SHIM/hang is there, such do not return; as long as $LABS_SHIM/names is there, getaddrinfo() does not say where "localhost" is. With
- * LABS_SHIM_CLOCK="FROM AS FACTOR" the clock of the day says AS (in seconds) at FROM, and goes
- * FACTOR times as fast.
+ * as $LABS_SHIM/hang is there, such do not return; as long as $LABS_SHIM/names is there,
+ * getaddrinfo() does not say where "localhost" is. With LABS_SHIM_CLOCK="FROM AS FACTOR" the clock
+ * of the day says AS (in seconds) at FROM, and goes FACTOR times as fast.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
