@@ -146,6 +146,33 @@ static void discarding_forgets_and_is_counted(void **state)
     ledger_close(ledger);
 }
 
+static void assert_discarded(struct ledger *ledger, uint64_t position, bool expected)
+{
+    bool discarded = !expected;
+
+    assert_int_equal(ledger_discarded(ledger, position, &discarded, NULL), 0);
+    assert_int_equal(discarded, expected);
+}
+
+static void what_was_discarded_is_known_in_whatever_order_and_after_reopening(void **state)
+{
+    struct ledger *ledger = open_scratch(*state);
+
+    for (uint64_t position = 7; position <= 9; position++)
+        must_fail_at(ledger, position, "1");
+    assert_int_equal(ledger_discard(ledger, 9, NULL), 0);
+    assert_int_equal(ledger_discard(ledger, 7, NULL), 0);
+    for (int times = 0; times < 2; times++) {
+        assert_discarded(ledger, 7, true);
+        assert_discarded(ledger, 8, false);
+        assert_discarded(ledger, 9, true);
+        assert_discarded(ledger, 10, false);
+        ledger_close(ledger);
+        ledger = open_scratch(*state);
+    }
+    ledger_close(ledger);
+}
+
 static void reopening_ends_retries_from_the_cursor_on(void **state)
 {
     struct ledger *ledger = open_scratch(*state);
@@ -165,23 +192,55 @@ static void reopening_ends_retries_from_the_cursor_on(void **state)
     assert_int_equal(ahead, 2);
     assert_int_equal(ledger_ahead(ledger, 5, &ahead, NULL), 0);
     assert_int_equal(ahead, 0);
+    assert_int_equal(ledger_retry(ledger, 4, NULL), 0);
+    assert_int_equal(ledger_reopen_from(ledger, 5, NULL), 0);
+    assert_counts(ledger, 2, 2, 10, 0);
+    assert_int_equal(ledger_reopen_from(ledger, 4, NULL), 0); /* that is the next to come */
+    assert_counts(ledger, 3, 1, 10, 0);
+    ledger_close(ledger);
+}
+
+static void a_single_one_ahead_is_counted(void **state)
+{
+    struct ledger *ledger = open_scratch(*state);
+    uint64_t ahead = 9;
+
+    assert_int_equal(ledger_ahead(ledger, 0, &ahead, NULL), 0);
+    assert_int_equal(ahead, 0);
+    must_fail_at(ledger, 3, "1");
+    assert_int_equal(ledger_ahead(ledger, 3, &ahead, NULL), 0);
+    assert_int_equal(ahead, 1);
+    assert_int_equal(ledger_ahead(ledger, 4, &ahead, NULL), 0);
+    assert_int_equal(ahead, 0);
     ledger_close(ledger);
 }
 
 static void what_is_stored_after_all_has_not_failed(void **state)
 {
-    const struct ledger_delivery delivery = {.first = 2, .last = 3, .outcome = SLICE("stored")};
+    const struct ledger_delivery delivery = {.first = 2, .last = 4, .outcome = SLICE("stored")};
     struct ledger *ledger = open_scratch(*state);
 
-    for (uint64_t position = 1; position <= 4; position++)
+    for (uint64_t position = 1; position <= 5; position++)
         must_fail_at(ledger, position, "1");
     assert_int_equal(ledger_delivered(ledger, &delivery, NULL), 0); /* an attempt */
-    assert_counts(ledger, 4, 0, 4, 0);
-    assert_int_equal(ledger_delivered_to(ledger, &delivery, 4, NULL), 0);
+    assert_counts(ledger, 5, 0, 5, 0);
+    assert_int_equal(ledger_delivered_to(ledger, &delivery, 5, NULL), 0);
     assert_counts(ledger, 2, 0, 2, 0);
     ledger_close(ledger);
     ledger = open_scratch(*state);
     assert_counts(ledger, 2, 0, 2, 0);
+    ledger_close(ledger);
+}
+
+static void so_have_those_that_were_all_to_be_tried_again(void **state)
+{
+    const struct ledger_delivery delivery = {.first = 1, .last = 1, .outcome = SLICE("stored")};
+    struct ledger *ledger = open_scratch(*state);
+
+    must_fail_at(ledger, 1, "1");
+    assert_int_equal(ledger_retry(ledger, 1, NULL), 0);
+    assert_int_equal(ledger_delivered_to(ledger, &delivery, 2, NULL), 0);
+    assert_counts(ledger, 0, 0, 0, 0);
     ledger_close(ledger);
 }
 
@@ -331,8 +390,11 @@ int main(void)
         in_scratch(a_retrying_one_is_neither_retried_nor_discarded),
         in_scratch(only_a_retrying_one_recovers),
         in_scratch(discarding_forgets_and_is_counted),
+        in_scratch(what_was_discarded_is_known_in_whatever_order_and_after_reopening),
         in_scratch(reopening_ends_retries_from_the_cursor_on),
+        in_scratch(a_single_one_ahead_is_counted),
         in_scratch(what_is_stored_after_all_has_not_failed),
+        in_scratch(so_have_those_that_were_all_to_be_tried_again),
         in_scratch(a_walk_goes_by_position_in_pages),
         in_scratch(a_walk_shows_one_kind),
         in_scratch(a_visitor_ends_the_walk),

@@ -1,36 +1,62 @@
 /*
  * A full disk, a disk that fails to sync or to read, and another process that holds the file.
  *
- * This program's own fdatasync(), fsync(), unlink() and pread64() go before the C library's: they
- * count, and fail on demand. So does its pthread_mutex_lock(): it plays another thread that comes
- * first. A full disk is played by the limit on the size of files.
+ * This program's own fdatasync(), fsync(), unlink(), rename(), open64() and pread64() go before the
+ * C library's: they count, and fail on demand. So do its clock_gettime(), by which no time passes
+ * unless a test says so, and its pthread_mutex_lock(), which plays another thread that comes first.
+ * A full disk is played by the limit on the size of files.
  */
 #include "scratch.h"
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 static unsigned syncs;
 static bool sync_fails;
-static bool folder_was_synced; /* last of all */
-static unsigned unsafe;        /* steps of mending while the names of the one before may not last */
+static int own_until_fault = -1; /* after so many of the ledger's own, one fails; -1: none does */
+static bool folder_was_synced;   /* last of all */
+static bool mended_was_synced;   /* the new file */
+static bool renamed;             /* and the folder not synced since */
+static unsigned unsafe;          /* steps of mending while the one before may not last */
+
+static bool ends_with(const char *path, const char *tail)
+{
+    size_t len = strlen(path);
+
+    return len >= strlen(tail) && strcmp(path + len - strlen(tail), tail) == 0;
+}
+
+/* What a sync that has succeeded makes last. */
+static void note_sync(int file)
+{
+    char link[64], path[512] = "";
+    struct stat about;
+
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    if (readlink(link, path, sizeof path - 1) > 0 && ends_with(path, ".mended"))
+        mended_was_synced = true;
+    folder_was_synced = fstat(file, &about) == 0 && S_ISDIR(about.st_mode);
+    renamed = renamed && !folder_was_synced;
+}
 
 static int do_sync(long number, int file)
 {
-    struct stat about;
+    bool own = number == SYS_fsync; /* SQLite calls the other */
 
-    folder_was_synced = fstat(file, &about) == 0 && S_ISDIR(about.st_mode);
     syncs += 1;
-    if (sync_fails) {
+    if (sync_fails || (own && own_until_fault >= 0 && own_until_fault-- == 0)) {
         errno = EIO;
         return -1;
     }
+    note_sync(file);
     return (int)syscall(number, file);
 }
 
@@ -46,11 +72,43 @@ int fsync(int file)
 
 int unlink(const char *path)
 {
-    const char *tail = strrchr(path, '.');
-
-    if (strcmp(tail, ".mended") == 0 || strcmp(tail, ".db-wal") == 0)
+    if (ends_with(path, ".mended") || ends_with(path, ".db-wal"))
         unsafe += !folder_was_synced;
+    if (ends_with(path, ".db-wal"))
+        unsafe += !mended_was_synced;
     return (int)syscall(SYS_unlink, path);
+}
+
+int rename(const char *from, const char *to)
+{
+    unsafe += !folder_was_synced;
+    mended_was_synced = false;
+    renamed = true;
+    return (int)syscall(SYS_rename, from, to);
+}
+
+/* A new write-ahead file says that the pair is whole: the main one has to have its name by then. */
+int open64(const char *path, int flags, ...)
+{
+    va_list args;
+    int mode;
+
+    va_start(args, flags);
+    mode = (flags & O_CREAT) != 0 ? va_arg(args, int) : 0;
+    va_end(args);
+    if ((flags & O_CREAT) != 0 && ends_with(path, ".db-wal"))
+        unsafe += renamed;
+    return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+static int64_t clock_us = 1;
+
+int clock_gettime(clockid_t which, struct timespec *now)
+{
+    if (which != CLOCK_MONOTONIC)
+        return (int)syscall(SYS_clock_gettime, which, now);
+    *now = (struct timespec){clock_us / 1000000, clock_us % 1000000 * 1000};
+    return 0;
 }
 
 static int reads_until_fault = -1; /* after so many, one read fails; -1: none does */
@@ -128,6 +186,35 @@ static void what_is_durable_on_return_is_synced(void **state)
     must_fail_at(ledger, 1, "one");
     assert_int_equal(ledger_retry(ledger, 1, NULL), 0);
     assert_int_equal(SYNCS(ledger_reopen_from(ledger, 0, NULL)), 1);
+    ledger_close(ledger);
+}
+
+static void what_is_forgotten_is_so_durably(void **state)
+{
+    struct ledger *ledger = open_scratch(*state);
+    struct ledger_order order;
+
+    must_fail_at(ledger, 1, "one");
+    assert_int_equal(SYNCS(ledger_forget(ledger, SLICE("a"), true, 9, 1, 9, &order, NULL)), 1);
+    assert_int_equal(SYNCS(ledger_replace(ledger, 1, SLICE("1"), NULL)), 1);
+    assert_int_equal(SYNCS(ledger_mask(ledger, SLICE("refused"), SLICE("-"), NULL)), 1);
+    assert_int_equal(SYNCS(ledger_erase(ledger, 1, NULL)), 1);
+    assert_int_equal(SYNCS(ledger_forgotten(ledger, &order, NULL)), 1);
+    assert_int_equal(SYNCS(ledger_drop_orders(ledger, 9, 2, NULL)), 1);
+    ledger_close(ledger);
+}
+
+static void an_order_that_was_not_written_is_none(void **state)
+{
+    struct ledger *ledger = open_scratch(*state);
+    struct ledger_order order;
+
+    must_fail_at(ledger, 1, "one");
+    sync_fails = true;
+    assert_int_equal(ledger_forget(ledger, SLICE("a"), true, 9, 1, 9, &order, NULL), ERR_IO);
+    sync_fails = false;
+    assert_int_equal(ledger_verdict(ledger, 1, SLICE("a")), LEDGER_KEEP);
+    assert_int_equal(ledger_open_orders(ledger), 0);
     ledger_close(ledger);
 }
 
@@ -226,11 +313,16 @@ static void after_a_failed_sync_everything_is_written_anew(void **state)
     assert_counts(ledger, 1, 0, 3, 0);
     sync_fails = false;
     unsafe = 0;
-    /* It tries at most once a second, so that a dying disk is not written full. */
-    while (ledger_fail(ledger, 3, SLICE("three"), SLICE("reason"), 1, &err) != 0)
-        usleep(10000);
+    mended_was_synced = false;
+    /* It tries once a second, so that a dying disk is not written full. */
+    clock_us += 999999;
+    syncs = 0;
+    assert_int_equal(ledger_fail(ledger, 3, SLICE("three"), SLICE("reason"), 1, &err), ERR_IO);
+    assert_int_equal(syncs, 0);
+    clock_us += 1;
+    assert_int_equal(ledger_fail(ledger, 3, SLICE("three"), SLICE("reason"), 1, &err), 0);
     assert_int_equal(unsafe, 0);
-    assert_int_equal(ledger_set_cursor(ledger, 9, NULL), 0);
+    assert_int_equal(SYNCS(ledger_set_cursor(ledger, 9, NULL)), 1); /* it is whole again */
     assert_int_equal(stat(((struct scratch *)*state)->path, &about), 0);
     assert_int_equal(about.st_mode & 0777, 0600);
     assert_counts(ledger, 2, 0, 8, 0);
@@ -245,6 +337,42 @@ static void after_a_failed_sync_everything_is_written_anew(void **state)
     assert_int_equal(ledger_find(ledger, 3, &found, &storage, NULL), 0);
     ledger_close(ledger);
     buf_free(&storage);
+}
+
+/* Of the folder, the new file, and the folder three times. */
+static void any_sync_that_fails_while_everything_is_written_anew_costs_one_attempt(void **state)
+{
+    struct scratch *scratch = *state;
+    char mended[320];
+
+    snprintf(mended, sizeof mended, "%s.mended", scratch->path);
+    for (int n = 0; n < 5; n++) {
+        struct ledger *ledger = open_scratch(scratch);
+        struct ledger_failed found;
+        struct buf storage = {0};
+        int code;
+
+        must_fail_at(ledger, 1, "one");
+        sync_fails = true;
+        assert_int_equal(ledger_set_cursor(ledger, 8, NULL), ERR_IO);
+        sync_fails = false;
+        own_until_fault = n;
+        assert_int_equal(ledger_set_cursor(ledger, 8, NULL), ERR_IO);
+        assert_int_equal(own_until_fault, -1);
+        if (n < 3) /* the old pair is still there, and a full disk needs the room */
+            assert_int_not_equal(access(mended, F_OK), 0);
+        code = ledger_find(ledger, 1, &found, &storage, NULL); /* the file may be in between */
+        assert_true(code == 0 || code == ERR_IO);
+        clock_us += 1000000;
+        assert_int_equal(ledger_set_cursor(ledger, 9, NULL), 0);
+        assert_int_equal(ledger_find(ledger, 1, &found, &storage, NULL), 0);
+        ledger_close(ledger);
+        ledger = open_scratch(scratch);
+        assert_counts(ledger, 1, 0, 3, 0);
+        ledger_close(ledger);
+        buf_free(&storage);
+        assert_int_equal(unlink(scratch->path), 0);
+    }
 }
 
 static void write_something(void *ledger)
@@ -290,8 +418,8 @@ static void a_sync_that_fails_while_copying_back_is_mended_too(void **state)
     assert_int_equal(code, ERR_IO);
     assert_true(writes > 100);
     sync_fails = false;
-    while (ledger_set_cursor(ledger, 9, NULL) != 0)
-        usleep(10000);
+    clock_us += 1000000;
+    assert_int_equal(ledger_set_cursor(ledger, 9, NULL), 0);
     ledger_close(ledger);
     ledger = open_keeping(*state, 5000);
     assert_int_equal(ledger_cursor(ledger, &cursor, NULL), 0);
@@ -358,13 +486,18 @@ static void a_crash_while_mending_leaves_the_old_pair_or_the_new_file(void **sta
 {
     struct scratch *scratch = *state;
     struct ledger *ledger = open_scratch(scratch);
-    char mended[320], wal[320];
+    char mended[320], wal[320], old[320];
 
     snprintf(mended, sizeof mended, "%s.mended", scratch->path);
     snprintf(wal, sizeof wal, "%s-wal", scratch->path);
+    snprintf(old, sizeof old, "%s.old", scratch->path);
+    ledger_close(ledger);
+    copy_file(scratch->path, old);
+    ledger = open_scratch(scratch);
     must_fail_at(ledger, 1, "one");
     ledger_close(ledger);
     copy_file(scratch->path, mended);
+    copy_file(old, scratch->path);
     ledger = open_scratch(scratch); /* takes the file's place: no write-ahead file was there */
     assert_int_not_equal(access(mended, F_OK), 0);
     assert_counts(ledger, 1, 0, 3, 0);
@@ -424,10 +557,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         in_scratch(what_is_durable_on_return_is_synced),
+        in_scratch(what_is_forgotten_is_so_durably),
+        in_scratch(an_order_that_was_not_written_is_none),
         in_scratch(a_full_disk_is_said_and_passes),
         in_scratch(a_disk_that_is_full_at_the_start_is_said),
         in_scratch(deliveries_and_cursor_stay_together_on_a_full_disk),
         in_scratch(after_a_failed_sync_everything_is_written_anew),
+        in_scratch(any_sync_that_fails_while_everything_is_written_anew_costs_one_attempt),
         in_scratch(who_looks_while_everything_is_written_anew_finds_what_is_there),
         in_scratch(a_sync_that_fails_while_copying_back_is_mended_too),
         in_scratch(a_read_that_fails_at_the_start_loses_no_order_to_forget),

@@ -198,6 +198,34 @@ static void orders_survive_and_hold_until_they_are_dropped(void **state)
     ledger_close(ledger);
 }
 
+static void give_done(struct ledger *ledger, const char *user, uint64_t position, int64_t now_us)
+{
+    struct ledger_order order;
+
+    assert_int_equal(
+        ledger_forget(ledger, slice_of(user), true, position, now_us, MOST, &order, NULL), 0);
+    assert_int_equal(ledger_forgotten(ledger, &order, NULL), 0);
+}
+
+/* In memory and in the file. */
+static void only_orders_that_are_old_enough_and_passed_are_dropped(void **state)
+{
+    struct ledger *ledger = open_scratch(*state);
+
+    give_done(ledger, "passed", 50, 19);
+    give_done(ledger, "young", 50, 20);
+    give_done(ledger, "ahead", 51, 19);
+    assert_int_equal(ledger_drop_orders(ledger, 50, 20, NULL), 0);
+    for (int times = 0; times < 2; times++) {
+        assert_verdict(ledger, 49, "passed", LEDGER_KEEP);
+        assert_verdict(ledger, 49, "young", LEDGER_ERASE);
+        assert_verdict(ledger, 49, "ahead", LEDGER_ERASE);
+        ledger_close(ledger);
+        ledger = open_scratch(*state);
+    }
+    ledger_close(ledger);
+}
+
 static void a_record_is_replaced_and_keeps_its_state(void **state)
 {
     struct ledger *ledger = open_scratch(*state);
@@ -208,6 +236,7 @@ static void a_record_is_replaced_and_keeps_its_state(void **state)
     must_fail_at(ledger, 2, "two");
     assert_int_equal(ledger_retry(ledger, 2, NULL), 0);
     assert_int_equal(ledger_replace(ledger, 1, SLICE("first"), NULL), 0);
+    assert_counts(ledger, 1, 1, 8, 0);
     assert_int_equal(ledger_replace(ledger, 2, SLICE("2"), NULL), 0);
     assert_int_equal(ledger_replace(ledger, 3, SLICE("3"), NULL), ERR_NOT_FOUND);
     assert_counts(ledger, 1, 1, 6, 0);
@@ -313,6 +342,7 @@ int main(void)
         in_scratch(an_order_that_moved_on_is_not_done),
         in_scratch(an_order_that_was_given_again_at_the_same_position_is_not_done),
         in_scratch(orders_survive_and_hold_until_they_are_dropped),
+        in_scratch(only_orders_that_are_old_enough_and_passed_are_dropped),
         in_scratch(a_record_is_replaced_and_keeps_its_state),
         in_scratch(both_kinds_are_erased_and_count_as_discarded_once),
         in_scratch(a_user_is_masked_in_the_words_of_the_store),

@@ -130,6 +130,8 @@ static void another_database_is_refused_and_left_alone(void **state)
 
     change(scratch->path, "CREATE TABLE event (id INTEGER)");
     assert_refused(scratch, ERR_CORRUPT, "not a ledger");
+    change(scratch->path, "PRAGMA user_version = 1");
+    assert_refused(scratch, ERR_CORRUPT, "not a ledger");
     assert_int_equal(ask(scratch->path, "SELECT count(*) FROM sqlite_schema"), 1);
 }
 
