@@ -35,8 +35,7 @@ def wait_until_done(engine):
 def run_sql(url, for_sqlite, for_postgres):
     if url.startswith("sqlite:"):
         database = sqlite3.connect(url.removeprefix("sqlite:"), timeout=30)
-        database.execute(for_sqlite)
-        database.commit()
+        database.executescript(for_sqlite)
         database.close()
     else:
         with psycopg.connect(url, autocommit=True) as database:
@@ -182,11 +181,13 @@ def test_pseudonyms_and_pennkeys_of_before_are_forgotten_together(engines, store
 
 
 def delay(url):
-    """An error that is no fault of the row's, for as long as the trigger is there."""
+    """An error that is no fault of the row's, for as long as the trigger is there: with SQLite it
+    writes into a full-text index that is damaged."""
     run_sql(
         url,
+        "CREATE VIRTUAL TABLE spoilt USING fts5(x); DELETE FROM spoilt_data WHERE id = 1;"
         "CREATE TRIGGER later BEFORE INSERT ON event WHEN new.datapoint = 'later' "
-        "BEGIN SELECT json('{'); END",
+        "BEGIN INSERT INTO spoilt VALUES ('x'); END",
         "CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql AS "
         "'BEGIN RAISE EXCEPTION USING ERRCODE = ''55000''; END';"
         "CREATE TRIGGER later BEFORE INSERT ON event FOR EACH ROW "
