@@ -185,7 +185,8 @@ static int32_t turn(struct http_loop *loop, int32_t wait_ms)
     writes = loop->writes;
     conn_settle(loop);
     tell_owner(loop);
-    if (atomic_load_explicit(&loop->server->stopping, memory_order_relaxed)) {
+    /* The deadline was set before it, and must not be read from before it. */
+    if (atomic_load_explicit(&loop->server->stopping, memory_order_acquire)) {
         if (!loop->stopping)
             begin_stop(loop);
         next_ms = go_on_stopping(loop);
