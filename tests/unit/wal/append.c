@@ -2,6 +2,7 @@
  * What producers hand in, and what their tickets hear.
  */
 #include "support/wal_harness.h"
+#include "wal/wal_priv.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -203,6 +204,13 @@ static void a_record_that_fits_no_segment_is_too_large(void **state)
     assert_int_equal(wal_stats(harness.wal).segments, 3);
     seen_free(&list);
     harness_end(&harness);
+
+    harness_begin(&harness, 6);
+    harness.options.segment_bytes = 2 * (uint64_t)WAL_MAX_RECORD;
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    assert_int_equal(wal_reserve(harness.producer, WAL_MAX_RECORD, &room, NULL), ERR_FULL);
+    assert_int_equal(wal_reserve(harness.producer, WAL_MAX_RECORD + 1, &room, NULL), ERR_TOO_LARGE);
+    harness_end(&harness);
 }
 
 struct again {
@@ -247,21 +255,47 @@ static void done_may_append_and_flush(void **state)
 
 static void a_flush_that_finds_no_free_batch_goes_when_one_comes_home(void **state)
 {
+    enum { TICKETS = BATCHES + 2 };
     struct harness harness;
-    struct told told[6] = {0};
+    struct told told[TICKETS] = {0};
     (void)state;
 
     harness_begin(&harness, 8);
     assert_int_equal(harness_open(&harness, NULL), 0);
     fault_disk_hold(harness.faults, FAULT_SYNC, NULL, true);
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < TICKETS; i++) {
         assert_int_equal(harness_append(&harness, &told[i], "waits", 5), 0);
         wal_flush(harness.producer);
     }
     fault_disk_hold(harness.faults, FAULT_SYNC, NULL, false);
-    harness_hear(&harness, &told[5]); /* nobody flushes once more */
-    for (int i = 0; i < 6; i++)
+    harness_hear(&harness, &told[TICKETS - 1]); /* nobody flushes once more */
+    for (int i = 0; i < TICKETS; i++)
         assert_int_equal(told[i].calls, 1);
+    harness_end(&harness);
+}
+
+/* A request that is only half read when a batch comes home. */
+static void a_flush_that_waits_leaves_what_has_no_ticket_yet(void **state)
+{
+    struct harness harness;
+    struct told told[BATCHES + 1] = {0};
+    (void)state;
+
+    harness_begin(&harness, 8);
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    fault_disk_hold(harness.faults, FAULT_SYNC, NULL, true);
+    for (int i = 0; i < BATCHES; i++) {
+        assert_int_equal(harness_append(&harness, &told[i], "waits", 5), 0);
+        wal_flush(harness.producer);
+    }
+    assert_int_equal(harness_append(&harness, NULL, "without a ticket", 16), 0);
+    fault_disk_hold(harness.faults, FAULT_SYNC, NULL, false);
+    harness_hear(&harness, &told[BATCHES - 2]);
+    assert_int_equal(told[BATCHES - 1].calls, 0);
+    harness_claim(&harness, &told[BATCHES]);
+    wal_flush(harness.producer);
+    harness_hear(&harness, &told[BATCHES]);
+    assert_int_equal(told[BATCHES - 1].calls, 1);
     harness_end(&harness);
 }
 
@@ -348,6 +382,7 @@ int main(void)
         cmocka_unit_test(a_record_that_fits_no_segment_is_too_large),
         cmocka_unit_test(done_may_append_and_flush),
         cmocka_unit_test(a_flush_that_finds_no_free_batch_goes_when_one_comes_home),
+        cmocka_unit_test(a_flush_that_waits_leaves_what_has_no_ticket_yet),
         cmocka_unit_test(several_producers_lose_nothing),
     };
 

@@ -2,6 +2,7 @@
  * Rounds: what one sync covers, how they roll, and what is decided about each record.
  */
 #include "support/wal_harness.h"
+#include "wal/wal_priv.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -163,7 +164,8 @@ static void a_round_rolls_over_as_many_segments_as_it_needs(void **state)
         int count;
         size_t len;
         unsigned segments;
-    } cases[] = {{1, 3000, 2}, {1, 1000, 1}, {2, 984, 1}, {2, 1100, 2}, {9, 1000, 4}, {4, 4016, 5}};
+    } cases[] = {{1, 3000, 2}, {1, 1000, 1}, {1, 1984, 1}, {1, 1985, 2},
+                 {2, 984, 1},  {2, 1100, 2}, {9, 1000, 4}, {4, 4016, 5}};
     (void)state;
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -186,6 +188,34 @@ static void a_round_rolls_over_as_many_segments_as_it_needs(void **state)
         assert_int_equal(wal_stats(harness.wal).records, cases[i].count + 1);
         harness_end(&harness);
     }
+}
+
+/* The mark of docs/disk-format.md: all before this record was durable when it was written. */
+static bool is_first(struct harness *harness, unsigned segment, size_t at)
+{
+    uint32_t length;
+
+    fault_disk_peek(harness->faults, harness_segment(segment), at + 4, &length, sizeof length);
+    return (length & RECORD_FIRST) != 0;
+}
+
+static void the_first_record_of_a_round_and_of_a_segment_is_marked(void **state)
+{
+    struct harness harness;
+    struct told told = {0};
+    (void)state;
+
+    harness_begin(&harness, 1);
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    harness_store(&harness, "a round", 1000);
+    store_round(&harness, 4, 1000, &told);
+    harness_hear(&harness, &told);
+    assert_true(is_first(&harness, 1, SEGMENT_HEADER));
+    assert_true(is_first(&harness, 1, SEGMENT_HEADER + 1016));
+    assert_false(is_first(&harness, 1, SEGMENT_HEADER + 2 * 1016));
+    assert_true(is_first(&harness, 2, SEGMENT_HEADER));
+    assert_false(is_first(&harness, 2, SEGMENT_HEADER + 1016));
+    harness_end(&harness);
 }
 
 static void readers_see_nothing_of_a_round_that_may_yet_fail(void **state)
@@ -293,6 +323,29 @@ static void repeats_see_the_position_of_the_original(void **state)
     seen_free(&list);
     harness_restart(&harness, true);
     assert_int_equal(harness.recovery.records, 3);
+    harness_end(&harness);
+}
+
+/* There is no segment to sync yet, and nothing behind the gap for a reader to look for. */
+static void a_round_of_repeats_alone_touches_nothing(void **state)
+{
+    struct harness harness;
+    struct memory memory = {0};
+    uint64_t changes, position = 9;
+    (void)state;
+
+    harness_begin(&harness, 1);
+    harness.options.hooks = (struct wal_hooks){.arg = &memory, .admit = admit, .settle = settle};
+    harness.options.gap = 10000;
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    harness_store(&harness, "ida", 3);
+    harness_restart(&harness, false);
+    changes = fault_disk_changes(harness.faults);
+    assert_int_equal(harness_put(&harness, "ida", &position), 0);
+    assert_true(position == 0);
+    assert_true(wal_stats(harness.wal).durable == 19);
+    assert_true(wal_stats(harness.wal).next == 10019);
+    assert_true(fault_disk_changes(harness.faults) == changes);
     harness_end(&harness);
 }
 
@@ -410,8 +463,10 @@ int main(void)
         cmocka_unit_test(a_round_waits_for_those_whom_the_last_one_answered),
         cmocka_unit_test(those_who_stayed_away_are_not_waited_for),
         cmocka_unit_test(a_round_rolls_over_as_many_segments_as_it_needs),
+        cmocka_unit_test(the_first_record_of_a_round_and_of_a_segment_is_marked),
         cmocka_unit_test(readers_see_nothing_of_a_round_that_may_yet_fail),
         cmocka_unit_test(repeats_see_the_position_of_the_original),
+        cmocka_unit_test(a_round_of_repeats_alone_touches_nothing),
         cmocka_unit_test(what_failed_is_no_original),
         cmocka_unit_test(closing_commits_what_was_handed_in),
         cmocka_unit_test(without_sync_durable_means_written),

@@ -19,6 +19,16 @@ static void begin(struct harness *harness, uint64_t seed)
     assert_int_equal(harness_open(harness, NULL), 0);
 }
 
+/* Waits until this is why the log refuses, which it does as long as the test has it so. */
+static void await_reason(struct harness *harness, const char *words)
+{
+    struct err err = {0};
+
+    do
+        assert_true(wal_refusing(harness->wal, &err));
+    while (strstr(err.text, words) == NULL);
+}
+
 /* Two records that were durable before, one after the log has healed; none in between. */
 static void check_two_and_one(struct harness *harness)
 {
@@ -96,6 +106,8 @@ static void the_log_refuses_until_it_has_healed(void **state)
     }
     assert_true(wal_refusing(harness.wal, &err));
     assert_non_null(strstr(err.text, "Input/output error"));
+    fault_disk_fail(harness.faults, FAULT_WRITE, NULL, 0, UINT32_MAX, ENOSPC);
+    await_reason(&harness, "No space left on device"); /* the last one */
     fault_disk_fail(harness.faults, FAULT_WRITE, NULL, 0, 0, 0);
     harness_await_refusing(&harness, false);
     harness_store(&harness, "after", 500);
@@ -198,6 +210,12 @@ static void a_segment_has_zeros_unless_there_is_no_time_for_it(void **state)
     harness_restart(&harness, false);
     err = first_write_fails(&harness);
     assert_non_null(strstr(err.text, "make a new segment"));
+    fault_disk_fail(harness.faults, FAULT_SYNC, ".seg", 0, 1, EIO);
+    fault_disk_fail(harness.faults, FAULT_WRITE, ".new", 0, UINT32_MAX, EIO);
+    assert_int_equal(harness_put(&harness, "lost", NULL), ERR_IO); /* nothing is under way then */
+    await_reason(&harness, "make a new segment");
+    fault_disk_fail(harness.faults, FAULT_WRITE, NULL, 0, 0, 0);
+    harness_await_refusing(&harness, false);
     harness.options.sync = false; /* nobody relies on what a sync says */
     harness_restart(&harness, false);
     err = first_write_fails(&harness);
@@ -250,6 +268,28 @@ static void the_first_round_ever_may_fail(void **state)
     }
 }
 
+/* All the room there is has gone into the segment that it had begun. */
+static void a_failed_round_gives_back_the_room_that_it_has_taken(void **state)
+{
+    static const char record[3000];
+    struct harness harness;
+    struct told told = {0};
+    (void)state;
+
+    harness_begin(&harness, 1);
+    harness.options.max_bytes = 2 * SEGMENT;
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    harness_store(&harness, "before", 2000);
+    fault_disk_fail(harness.faults, FAULT_SYNC, harness_segment(2), 0, 1, EIO);
+    assert_int_equal(harness_append(&harness, &told, record, sizeof record), 0);
+    wal_flush(harness.producer);
+    harness_hear(&harness, &told);
+    assert_int_equal(told.status, ERR_IO);
+    harness_await_refusing(&harness, false);
+    harness_store(&harness, "after", 2000);
+    harness_end(&harness);
+}
+
 static void batches_behind_a_failed_round_hear_of_it_too(void **state)
 {
     struct harness harness;
@@ -272,7 +312,8 @@ static void batches_behind_a_failed_round_hear_of_it_too(void **state)
     assert_int_equal(told[0].status, ERR_IO);
     assert_int_equal(told[1].status, ERR_IO);
     assert_true(told[1].err.text[0] != '\0');
-    harness_close(&harness); /* may close while it refuses */
+    assert_int_equal(wal_stats(harness.wal).failures, 1); /* it was not tried */
+    harness_close(&harness);                              /* may close while it refuses */
     fault_disk_fail(harness.faults, FAULT_SYNC, NULL, 0, 0, 0);
     assert_int_equal(harness_open(&harness, NULL), 0);
     list = harness_read(&harness, 0);
@@ -292,6 +333,7 @@ int main(void)
         cmocka_unit_test(a_segment_has_zeros_unless_there_is_no_time_for_it),
         cmocka_unit_test(failures_in_a_row_leave_no_files_behind),
         cmocka_unit_test(the_first_round_ever_may_fail),
+        cmocka_unit_test(a_failed_round_gives_back_the_room_that_it_has_taken),
         cmocka_unit_test(batches_behind_a_failed_round_hear_of_it_too),
     };
 

@@ -2,8 +2,10 @@
  * Reading behind the durable position: in order, by position, counting, and waiting.
  */
 #include "support/wal_harness.h"
+#include "wal/wal_priv.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -262,6 +264,18 @@ static void *wait_long(void *arg)
     return NULL;
 }
 
+static void await_waiting(struct wal *wal)
+{
+    bool waits = false;
+
+    while (!waits) {
+        pthread_mutex_lock(&wal->lock);
+        waits = wal->waiting_readers > 0;
+        pthread_mutex_unlock(&wal->lock);
+        sched_yield();
+    }
+}
+
 static void who_waits_wakes_when_there_is_more_or_when_woken(void **state)
 {
     struct harness harness;
@@ -272,6 +286,7 @@ static void who_waits_wakes_when_there_is_more_or_when_woken(void **state)
     assert_int_equal(harness_open(&harness, NULL), 0);
     waiting = (struct waiting){.wal = harness.wal, .position = 0};
     assert_int_equal(pthread_create(&waiting.thread, NULL, wait_long, &waiting), 0);
+    await_waiting(harness.wal);
     harness_store(&harness, "more", 10);
     pthread_join(waiting.thread, NULL);
 
@@ -279,12 +294,14 @@ static void who_waits_wakes_when_there_is_more_or_when_woken(void **state)
 
     waiting.position = 26;
     assert_int_equal(pthread_create(&waiting.thread, NULL, wait_long, &waiting), 0);
+    await_waiting(harness.wal);
     wal_wake(harness.wal);
     pthread_join(waiting.thread, NULL);
 
     wal_wake(harness.wal); /* nobody waits: the next one does not */
     wal_wait(harness.wal, 26, 3600 * 1000);
-    wal_wait(harness.wal, 26, 1); /* passes by itself */
+    assert_false(harness.wal->woken); /* but the one after that does */
+    wal_wait(harness.wal, 26, 1);     /* passes by itself */
     wal_wait(harness.wal, 26, 0);
     harness_end(&harness);
 }

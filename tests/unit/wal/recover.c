@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -95,6 +96,8 @@ static void a_torn_record_is_counted_as_cut(void **state)
     assert_int_equal(harness.recovery.records, 1);
     assert_int_equal(harness.recovery.cut_bytes, 116);
     assert_int_equal(harness.recovery.bytes, 116);
+    assert_int_equal(fault_disk_size(harness.faults, harness_segment(1)), HEADER + 116);
+    assert_int_equal(wal_stats(harness.wal).bytes_on_disk, HEADER + 116);
     harness_end(&harness);
 }
 
@@ -278,6 +281,7 @@ static void a_jump_of_the_start_is_no_damage(void **state)
         assert_int_equal(harness.recovery.records, 2);
         assert_true(wal_stats(harness.wal).durable == 2 * 116);
         assert_true(wal_stats(harness.wal).next == 100000);
+        assert_true(harness.recovery.end == 100000);
         assert_int_equal(wal_count_before(harness.wal, 5000, &count, NULL), 0);
         assert_int_equal(count, 2);
         harness_restart(&harness, true);
@@ -297,6 +301,24 @@ static void a_jump_of_the_start_is_no_damage(void **state)
     assert_int_equal(wal_count_before(harness.wal, 5000, &count, NULL), 0);
     assert_int_equal(count, 2);
     harness_end(&harness);
+}
+
+static void put_header(struct harness *harness, unsigned number, const struct wal_segment *segment)
+{
+    char header[SEGMENT_HEADER];
+
+    segment_header_write(header, segment, harness->options.node);
+    fault_disk_poke(harness->faults, harness_segment(number), 0, header, sizeof header);
+}
+
+static void make_file(struct harness *harness, const char *path)
+{
+    struct disk *disk = harness->options.disk;
+    int fd = disk->open(disk, path, O_RDWR | O_CREAT);
+
+    assert_true(fd >= 0);
+    assert_int_equal(disk->truncate(disk, fd, 4096), 0);
+    assert_int_equal(disk->close(disk, fd), 0);
 }
 
 static void segments_of_others_stop_the_start(void **state)
@@ -332,8 +354,103 @@ static void segments_of_others_stop_the_start(void **state)
         assert_true(code == ERR_CORRUPT || (code == ERR_UNSUPPORTED && at >= 8 && at < 12));
         fault_disk_poke(harness.faults, harness_segment(1), at, &header[at], 1);
     }
+    put_header(&harness, 1, &(struct wal_segment){.sequence = 1, .base = UINT64_C(1) << 63});
+    assert_int_equal(harness_open(&harness, &err), ERR_CORRUPT);
+    put_header(&harness, 1, &(struct wal_segment){.sequence = 1, .base = 5, .previous = 6});
+    assert_int_equal(harness_open(&harness, &err), ERR_CORRUPT);
     fault_disk_cut(harness.faults, harness_segment(1), 40);
     assert_int_equal(harness_open(&harness, &err), ERR_CORRUPT);
+    harness_end(&harness);
+}
+
+static void a_file_that_ends_within_its_header_holds_nothing(void **state)
+{
+    struct harness harness;
+    (void)state;
+
+    begin(&harness, 1);
+    harness_store(&harness, "a", 100);
+    harness_close(&harness);
+    fault_disk_cut(harness.faults, harness_segment(1), HEADER - 2); /* those are zeros */
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    assert_int_equal(harness.recovered.count, 0);
+    harness_end(&harness);
+}
+
+static bool is_there(struct harness *harness, const char *path)
+{
+    int fd = harness->options.disk->open(harness->options.disk, path, O_RDONLY);
+
+    if (fd >= 0)
+        harness->options.disk->close(harness->options.disk, fd);
+    return fd >= 0;
+}
+
+/* Looking leaves the file that holds nothing where it is; the next start removes it. */
+static void check_that_it_goes(struct harness *harness, unsigned segment, size_t records)
+{
+    uint64_t changes = fault_disk_changes(harness->faults);
+
+    harness->options.read_only = true;
+    assert_int_equal(harness_open(harness, NULL), 0);
+    assert_int_equal(harness->recovered.count, records);
+    harness_close(harness);
+    assert_true(fault_disk_changes(harness->faults) == changes);
+    assert_true(is_there(harness, harness_segment(segment)));
+    harness->options.read_only = false;
+    assert_int_equal(harness_open(harness, NULL), 0);
+    assert_int_equal(harness->recovered.count, records);
+    assert_int_equal(harness->recovery.damaged_stretches, 0);
+    assert_false(is_there(harness, harness_segment(segment)));
+    assert_int_equal(wal_stats(harness->wal).segments, harness->recovery.segments);
+}
+
+/* It begins where the log ends, or behind it. */
+static void a_segment_of_a_round_that_failed_goes_at_the_next_start(void **state)
+{
+    (void)state;
+
+    for (int behind = 0; behind < 2; behind++) {
+        static const char zeros[3000];
+        struct harness harness;
+        struct told told = {0};
+
+        begin(&harness, 1);
+        harness_store(&harness, "durable", 2016);
+        fault_disk_fail(harness.faults, FAULT_UNLINK, NULL, 0, UINT32_MAX, EIO);
+        fault_disk_fail(harness.faults, FAULT_SYNC, harness_segment(2), 0, 1, EIO);
+        if (behind)
+            assert_int_equal(harness_append(&harness, NULL, "in the first", 12), 0);
+        assert_int_equal(harness_append(&harness, NULL, zeros, sizeof zeros), 0);
+        harness_claim(&harness, &told);
+        wal_flush(harness.producer);
+        harness_hear(&harness, &told);
+        assert_int_equal(told.status, ERR_IO);
+        harness_await_refusing(&harness, false);
+        harness_store(&harness, "after", 10);
+        crash_here(&harness);
+        fault_disk_fail(harness.faults, FAULT_UNLINK, NULL, 0, 0, 0);
+        check_that_it_goes(&harness, 2, 2);
+        harness_end(&harness);
+    }
+}
+
+/* A recycled file whose names did not become durable in the order in which it had them. */
+static void a_file_with_the_header_of_a_later_segment_holds_nothing(void **state)
+{
+    struct harness harness;
+    (void)state;
+
+    begin(&harness, 1);
+    for (int i = 0; i < 4; i++)
+        harness_store(&harness, "a", 3000);
+    wal_release(harness.wal, 3016, NULL);
+    while (is_there(&harness, harness_segment(1)))
+        sched_yield();
+    crash_here(&harness);
+    make_file(&harness, harness_segment(1));
+    put_header(&harness, 1, &(struct wal_segment){.sequence = 5, .base = 4 * 3016});
+    check_that_it_goes(&harness, 1, 3);
     harness_end(&harness);
 }
 
@@ -433,22 +550,28 @@ static void other_names_in_the_folder_are_left_alone(void **state)
 
 static void what_a_dead_process_left_unsynced_is_durable_once_it_is_recovered(void **state)
 {
+    static const char unsynced[900] = "seen but not on disk";
     (void)state;
 
     for (uint64_t seed = 0; seed < 60; seed++) {
         struct harness harness;
-        uint64_t position;
+        struct told told = {0};
         size_t count;
 
         begin(&harness, seed);
         harness_store(&harness, "durable", 1000);
         /* The sync fails and drops the bytes, and the process dies before it heals. */
         fault_disk_fail(harness.faults, FAULT_SYNC, ".seg", 0, 1, EIO);
-        assert_int_equal(harness_put(&harness, "seen but not on disk", &position), ERR_IO);
+        for (int i = 0; i < 3; i++) /* each in sectors of its own */
+            assert_int_equal(harness_append(&harness, NULL, unsynced, sizeof unsynced), 0);
+        harness_claim(&harness, &told);
+        wal_flush(harness.producer);
+        harness_hear(&harness, &told);
+        assert_int_equal(told.status, ERR_IO);
         crash_here(&harness);
         assert_int_equal(harness_open(&harness, NULL), 0);
         count = harness.recovered.count;
-        assert_in_range(count, 1, 2);
+        assert_in_range(count, 1, 4);
         harness_restart(&harness, true);
         assert_int_equal(harness.recovered.count, count);
         harness_end(&harness);
@@ -559,6 +682,9 @@ int main(void)
         cmocka_unit_test(positions_below_the_least_one_are_passed_over),
         cmocka_unit_test(a_segment_without_records_hands_its_gap_on),
         cmocka_unit_test(segments_of_others_stop_the_start),
+        cmocka_unit_test(a_file_that_ends_within_its_header_holds_nothing),
+        cmocka_unit_test(a_segment_of_a_round_that_failed_goes_at_the_next_start),
+        cmocka_unit_test(a_file_with_the_header_of_a_later_segment_holds_nothing),
         cmocka_unit_test(a_disk_that_does_not_read_stops_the_start),
         cmocka_unit_test(an_end_that_cannot_be_made_durable_stops_the_start),
         cmocka_unit_test(reading_only_changes_nothing),

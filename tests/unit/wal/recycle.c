@@ -4,8 +4,10 @@
 #include "support/wal_harness.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -99,6 +101,87 @@ static void stale_records_of_a_recycled_segment_end_the_log(void **state)
         store(&harness, 0, 3);
         wal_release(harness.wal, wal_stats(harness.wal).durable, NULL);
     }
+    harness_end(&harness);
+}
+
+static void put_file(struct harness *harness, const char *path, uint64_t size)
+{
+    struct disk *disk = harness->options.disk;
+    int fd = disk->open(disk, path, O_RDWR | O_CREAT);
+
+    assert_true(fd >= 0);
+    assert_int_equal(disk->truncate(disk, fd, size), 0);
+    assert_int_equal(disk->close(disk, fd), 0);
+}
+
+/* A start has given back the room behind its end. */
+static void a_released_segment_that_was_cut_is_deleted(void **state)
+{
+    struct harness harness;
+
+    (void)state;
+    begin(&harness, 1, 1 << 20);
+    store(&harness, 0, 1);
+    await_disk(&harness, 2 * SEGMENT, 1);
+    harness_restart(&harness, true);
+    wal_release(harness.wal, store(&harness, 1, 2), NULL);
+    await_disk(&harness, 2 * SEGMENT, 1);
+    harness_end(&harness);
+}
+
+static int count_retired(void *arg, uint64_t from, uint64_t to, struct err *err)
+{
+    (void)from;
+    (void)to;
+    (void)err;
+    atomic_fetch_add((atomic_uint *)arg, 1);
+    return 0;
+}
+
+static void pass_over(void *arg, uint64_t position, struct slice record)
+{
+    (void)arg;
+    (void)position;
+    (void)record;
+}
+
+static void a_segment_that_stays_on_the_list_is_retired_once(void **state)
+{
+    struct harness harness;
+    atomic_uint retired = 0;
+    (void)state;
+
+    harness_begin(&harness, 1);
+    harness.options.hooks =
+        (struct wal_hooks){.arg = &retired, .retiring = pass_over, .retired = count_retired};
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    store(&harness, 0, 4);
+    fault_disk_fail(harness.faults, FAULT_UNLINK, NULL, 0, 1, EIO);
+    wal_release(harness.wal, 3 * WHOLE, NULL);
+    await_disk(&harness, SEGMENT, 0);
+    assert_int_equal(fault_disk_failed(harness.faults, FAULT_UNLINK), 1);
+    assert_int_equal(atomic_load(&retired), 1);
+    harness_end(&harness);
+}
+
+static void spare_files_that_are_not_whole_are_removed(void **state)
+{
+    static const char *const names[] = {HARNESS_DIR "/spare-7", HARNESS_DIR "/spare-8.new",
+                                        HARNESS_DIR "/spare-"};
+    struct harness harness;
+    (void)state;
+
+    begin(&harness, 2, 1 << 20);
+    await_disk(&harness, 2 * SEGMENT, 2);
+    harness_close(&harness);
+    put_file(&harness, names[0], SEGMENT - 1);
+    put_file(&harness, names[1], SEGMENT);
+    put_file(&harness, names[2], SEGMENT);
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    await_disk(&harness, 2 * SEGMENT, 2);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(harness.options.disk->open(harness.options.disk, names[i], O_RDONLY),
+                         -ENOENT);
     harness_end(&harness);
 }
 
@@ -399,6 +482,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_segments_before_a_position_go),
         cmocka_unit_test(stale_records_of_a_recycled_segment_end_the_log),
+        cmocka_unit_test(a_released_segment_that_was_cut_is_deleted),
+        cmocka_unit_test(a_segment_that_stays_on_the_list_is_retired_once),
+        cmocka_unit_test(spare_files_that_are_not_whole_are_removed),
         cmocka_unit_test(spare_segments_are_made_ahead_and_kept_over_a_restart),
         cmocka_unit_test(released_segments_are_used_again_and_none_is_made),
         cmocka_unit_test(at_the_bound_the_log_refuses_until_something_is_released),

@@ -316,6 +316,31 @@ static void a_segment_that_was_named_and_not_begun_counts_until_it_is_deleted(vo
     harness_end(&harness);
 }
 
+/* What goes later goes by its name, which must not be that of a segment in use by then. */
+static void a_segment_that_was_named_and_not_begun_keeps_its_name(void **state)
+{
+    struct harness harness;
+    struct told told = {0};
+    (void)state;
+
+    begin(&harness, 0);
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    store(&harness, 3);
+    fault_disk_fail(harness.faults, FAULT_SYNC_DIR, HARNESS_DIR, 0, 1, EIO);
+    fault_disk_fail(harness.faults, FAULT_UNLINK, ".seg", 0, UINT32_MAX, EIO);
+    ask_for_the_next(&harness, &told);
+    harness_hear(&harness, &told);
+    assert_int_equal(told.status, ERR_IO);
+    harness_await_refusing(&harness, false);
+    store(&harness, 1);
+    fault_disk_fail(harness.faults, FAULT_UNLINK, NULL, 0, 0, 0);
+    await_disk(&harness, 2 * SEGMENT, 0);
+    harness_restart(&harness, true);
+    assert_int_equal(harness.recovered.count, 4);
+    assert_int_equal(harness.recovery.damaged_stretches, 0);
+    harness_end(&harness);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -327,6 +352,7 @@ int main(void)
         cmocka_unit_test(what_became_no_segment_and_cannot_be_deleted_counts),
         cmocka_unit_test(a_disk_that_takes_no_changes_is_not_called_full),
         cmocka_unit_test(a_segment_that_was_named_and_not_begun_counts_until_it_is_deleted),
+        cmocka_unit_test(a_segment_that_was_named_and_not_begun_keeps_its_name),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
