@@ -1,9 +1,8 @@
 """Faults of system calls, by a library that is loaded before the engine's own (support/shim.c)."""
 
-import os
 import subprocess
 
-import pytest
+from support import instrumented
 from support.paths import ROOT
 
 SOURCE = ROOT / "tests/support/shim.c"
@@ -13,8 +12,6 @@ class Shim:
     """options(): what an engine is started with. Faults are files in a folder."""
 
     def __init__(self, folder):
-        if {"ASAN_OPTIONS", "TSAN_OPTIONS"} & set(os.environ):
-            pytest.skip("sanitizers want to be loaded first")
         self.folder = folder
         self.library = folder / "shim.so"
         folder.mkdir()
@@ -22,7 +19,8 @@ class Shim:
         subprocess.run(words, check=True)
 
     def options(self):
-        return {"LD_PRELOAD": str(self.library), "LABS_SHIM": str(self.folder)}
+        first = " ".join([*instrumented.runtime(), str(self.library)])
+        return {"LD_PRELOAD": first, "LABS_SHIM": str(self.folder)}
 
     def fail_syncs_of(self, part):
         """Of every file with this in its path."""

@@ -5,6 +5,7 @@ import json
 
 import pytest
 from support.engine import a_transaction
+from support.instrumented import plain_only
 from support.wire import Wire, head
 
 
@@ -174,6 +175,7 @@ def half_a_body(engine, stack, chunked, request=("POST", "/v1/transactions"), to
     return wire
 
 
+@plain_only
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 def test_half_sent_bodies_take_no_more_memory_than_there_is_for_them(engines, chunked):
     engine = engines(BODY_MEMORY="64MiB", BODY_TIMEOUT="10m", WORKERS=2)
@@ -199,6 +201,7 @@ def test_half_sent_bodies_take_no_more_memory_than_there_is_for_them(engines, ch
     assert engine.post(body, path="/v1/transactions").status_code == 202
 
 
+@plain_only
 @pytest.mark.parametrize("stored", [False, True], ids=["refused", "stored"])
 def test_what_follows_a_large_body_keeps_no_memory_of_it(engines, stored):
     engine = engines(WORKERS=2)

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 from fault.load import Load, reconcile
+from support.instrumented import SANITIZED
 from support.wait import wait_until
 
-needs_valgrind = pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind is missing")
+needs_valgrind = pytest.mark.skipif(
+    SANITIZED or not shutil.which("valgrind"), reason="valgrind is missing, or a sanitizer is there"
+)
 
 
 @needs_valgrind

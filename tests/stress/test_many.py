@@ -6,7 +6,6 @@ what the names say; `make test` a part of it. Figures are printed (pytest -s).
 """
 
 import datetime
-import os
 import resource
 import threading
 import time
@@ -15,11 +14,12 @@ import pytest
 from fault.shim import Shim
 from fault.told import DOWN, UP, times, wait_until_down, wait_until_up
 from stress.test_memory import memory
+from support.instrumented import VALGRIND, plain_only
 from support.pump import Pump
 
 pytestmark = [
     pytest.mark.timeout(600),
-    pytest.mark.skipif("LABS_VALGRIND" in os.environ, reason="valgrind's time is its own"),
+    pytest.mark.skipif(VALGRIND, reason="valgrind's time is its own"),
 ]
 
 QUICK = {"FORWARD_RETRY_MIN": "10ms", "FORWARD_RETRY_MAX": "200ms", "STORE_TIMEOUT": "2s"}
@@ -81,6 +81,7 @@ def test_full_rate_while_the_store_is_killed_and_revived(engines, postgres, scal
     assert times(engine, DOWN) == times(engine, UP) == kills, engine.log
 
 
+@plain_only
 def test_bodies_of_20_mib(engines, postgres, scale):
     engine = engines(DATABASE_URL=postgres.url(), BODY_MEMORY="64MiB")
     settings = {"batch": 10_000, "value": 1970, "count": int(50_000 * scale)}

@@ -7,7 +7,6 @@ test.
 
 import itertools
 import json
-import os
 import re
 import threading
 from pathlib import Path
@@ -15,11 +14,9 @@ from pathlib import Path
 import pytest
 import requests
 from support import ports
+from support.instrumented import plain_only
 
-pytestmark = [
-    pytest.mark.timeout(1800),  # of the long form
-    pytest.mark.skipif("LABS_VALGRIND" in os.environ, reason="valgrind's memory is its own"),
-]
+pytestmark = [pytest.mark.timeout(1800), plain_only]  # of the long form
 
 LIMIT = 64 << 20
 DATAPOINTS, FORWARDED = 500_000, 200_000

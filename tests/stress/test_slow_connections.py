@@ -4,7 +4,6 @@ What is held against each other is measured in turns on one engine: honest clien
 same beside the slow ones. Figures are printed (pytest -s).
 """
 
-import os
 import statistics
 
 import pytest
@@ -13,11 +12,9 @@ from lib.load import Load
 from support import ports
 from support.drip import Drip
 from support.engine import a_transaction
+from support.instrumented import plain_only
 
-pytestmark = [
-    pytest.mark.timeout(900),
-    pytest.mark.skipif("LABS_VALGRIND" in os.environ, reason="valgrind's time is its own"),
-]
+pytestmark = [pytest.mark.timeout(900), plain_only]
 
 SLOW, HONEST = 5000, 64
 SECONDS, TURNS, MOST_TURNS = 2, 3, 15

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
-from support import guard
+from support import guard, instrumented
 from support.paths import BINARY
 from support.wait import wait_until
 
@@ -91,8 +91,8 @@ class Engine:
             options = {"JWKS_URL": provider.jwks_url, "CA_FILE": provider.ca_file or ""} | options
         self.options = {name: str(value) for name, value in options.items()}
         self.arguments = list(arguments)
-        self.valgrind = bool(os.environ.get("LABS_VALGRIND")) if valgrind is None else valgrind
-        self.patience = 10 if self.valgrind else 1
+        self.valgrind = instrumented.VALGRIND if valgrind is None else valgrind
+        self.patience = 10 if self.valgrind else 4 if instrumented.SANITIZED else 1
         self.log_file = folder / "engine.log"
         self.process = None
         self.address = self.tls_address = None
