@@ -44,6 +44,9 @@ struct app_dir {
 /* Makes the directory if it is not there. */
 MUST_CHECK int app_dir_make(const char *data_dir, struct err *err);
 
+/* ERR_NOT_FOUND, in words that say what to do. */
+int app_dir_none(const char *data_dir, struct err *err);
+
 /* Commands look, and may prepare a directory for the first engine that will have it. */
 enum app_dir_use { APP_DIR_LOOK, APP_DIR_PREPARE, APP_DIR_ENGINE };
 

@@ -55,6 +55,13 @@ int app_dir_make(const char *data_dir, struct err *err)
     return 0;
 }
 
+int app_dir_none(const char *data_dir, struct err *err)
+{
+    return err_set(err, ERR_NOT_FOUND,
+                   "%s is no data directory of an engine: name it with --data-dir or DATA_DIR",
+                   data_dir);
+}
+
 static void read_addresses(struct app_dir *dir)
 {
     ssize_t got = pread(dir->lock, dir->addresses, sizeof dir->addresses - 1, 0);

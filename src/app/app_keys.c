@@ -34,7 +34,7 @@ int app_keys_open(const struct config *config, bool make, struct app_keys *ret, 
         app_dir_open(config->data_dir, make ? APP_DIR_PREPARE : APP_DIR_LOOK, &keys.dir, err);
 
     if (code == ERR_NOT_FOUND)
-        return err_set(err, code, "%s is no data directory of an engine", config->data_dir);
+        return app_dir_none(config->data_dir, err);
     if (code == 0 && (code = open_rooms(config, &keys, err)) != 0)
         app_keys_close(&keys);
     if (code == 0 || code == ERR_BUSY)

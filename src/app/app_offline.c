@@ -27,8 +27,7 @@ static int open_rooms(const struct config *config, struct app_offline *offline, 
 
     snprintf(path, sizeof path, "%s/ledger.db", config->data_dir);
     if (access(path, F_OK) < 0)
-        return err_set(err, ERR_NOT_FOUND, "%s is no data directory of an engine",
-                       config->data_dir);
+        return app_dir_none(config->data_dir, err);
     if ((code = txn_products_open(config->products, &offline->products, err)) != 0 ||
         (code = users_open(&users, &offline->users, err)) != 0 ||
         (code = ledger_open(path, config->deliveries_kept, &offline->ledger, err)) != 0 ||
@@ -54,7 +53,7 @@ int app_offline_open(const struct config *config, struct app_offline *ret, struc
     int code = app_dir_open(config->data_dir, APP_DIR_LOOK, &offline.dir, err);
 
     if (code == ERR_NOT_FOUND)
-        return err_set(err, code, "%s is no data directory of an engine", config->data_dir);
+        return app_dir_none(config->data_dir, err);
     if (code == 0 && (code = open_rooms(config, &offline, err)) != 0)
         app_offline_close(&offline);
     if (code == 0 || code == ERR_BUSY)

@@ -210,7 +210,7 @@ def test_without_a_data_directory_commands_say_so(idle):
     for words in (["status"], ["transactions", "list"], ["verify"], ["verify", "/nonexistent"]):
         done = idle.command(*words, check=False)
         assert done.returncode == 1
-        assert "no data directory" in done.stderr
+        assert done.stderr.endswith(": name it with --data-dir or DATA_DIR\n")
         assert done.stderr.count("\n") == 1
     assert not idle.data_dir.exists()
 
