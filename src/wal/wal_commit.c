@@ -62,6 +62,23 @@ static int write_out(struct wal *wal, struct round *round, struct err *err)
     return 0;
 }
 
+/* For want of room the round fails, and the disk has the part of it that filled the segment: a
+ * start would find that until the next segment is begun, and while the queue is full that takes
+ * hours. Its first record is overwritten, without which the others are none. A round that has begun
+ * segments of its own stays as it is, for their headers say that this one is whole. */
+static void unwrite(struct wal *wal)
+{
+    uint64_t durable = atomic_load_explicit(&wal->durable, memory_order_relaxed);
+    uint64_t offset = SEGMENT_HEADER + (durable - wal->current.base);
+    char zeros[RECORD_HEADER] = {0};
+    struct iovec vector = {zeros, sizeof zeros};
+
+    if (wal->fd < 0 || wal->current.base > durable || offset + sizeof zeros > wal->current.size)
+        return;
+    if (wal->options.disk->write(wal->options.disk, wal->fd, &vector, 1, offset) >= 0)
+        sync_segment(wal, NULL);
+}
+
 /* The rest goes into a new segment; what the old one holds is made durable first. */
 static int roll(struct wal *wal, struct round *round, struct err *err)
 {
@@ -73,6 +90,8 @@ static int roll(struct wal *wal, struct round *round, struct err *err)
     code = segment_roll(wal, round->position,
                         atomic_load_explicit(&wal->records, memory_order_relaxed) + round->records,
                         err);
+    if (code == ERR_FULL)
+        unwrite(wal);
     if (code != 0)
         return code;
     round->offset = SEGMENT_HEADER;

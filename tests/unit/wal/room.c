@@ -173,6 +173,42 @@ static void a_disk_without_room_for_the_last_segment_is_called_so(void **state)
     harness_end(&harness);
 }
 
+/* The first of two fills the segment and reaches the disk; for the second there is no room. */
+static void a_round_without_room_is_found_by_no_start(bool power)
+{
+    struct harness harness;
+    struct told fits = {0}, fits_not = {0};
+    static const char record[LEN];
+
+    begin(&harness, 1);
+    harness.options.heal_every_ms = 60 * 1000;
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    store(&harness, 12);
+    assert_int_equal(harness_append(&harness, &fits, record, 1000), 0);
+    assert_int_equal(harness_append(&harness, &fits_not, record, LEN), 0);
+    wal_flush(harness.producer);
+    harness_hear(&harness, &fits);
+    harness_hear(&harness, &fits_not);
+    assert_int_equal(fits.status, ERR_FULL);
+    assert_int_equal(fits_not.status, ERR_FULL);
+    harness_restart(&harness, power);
+    assert_int_equal(harness.recovered.count, 12);
+    assert_int_equal(harness.recovery.damaged_stretches, 0);
+    harness_end(&harness);
+}
+
+static void a_round_without_room_is_found_by_no_start_after_a_stop(void **state)
+{
+    (void)state;
+    a_round_without_room_is_found_by_no_start(false);
+}
+
+static void a_round_without_room_is_found_by_no_start_after_a_power_cut(void **state)
+{
+    (void)state;
+    a_round_without_room_is_found_by_no_start(true);
+}
+
 static void *close_log(void *wal)
 {
     wal_close(wal);
@@ -347,6 +383,8 @@ int main(void)
         cmocka_unit_test(the_last_segment_is_to_be_had_while_it_is_being_made),
         cmocka_unit_test(a_disk_that_stands_still_is_not_called_full),
         cmocka_unit_test(a_disk_without_room_for_the_last_segment_is_called_so),
+        cmocka_unit_test(a_round_without_room_is_found_by_no_start_after_a_stop),
+        cmocka_unit_test(a_round_without_room_is_found_by_no_start_after_a_power_cut),
         cmocka_unit_test(a_log_that_is_closed_meanwhile_finishes_the_round),
         cmocka_unit_test(a_file_that_has_its_new_name_goes_by_it),
         cmocka_unit_test(what_became_no_segment_and_cannot_be_deleted_counts),
