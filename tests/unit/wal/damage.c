@@ -153,27 +153,29 @@ static void a_record_that_rots_while_the_log_is_open_is_set_aside_by_its_first_r
 
 static void what_is_lost_stays_counted_when_its_segment_is_gone(void **state)
 {
-    struct harness harness;
-
     (void)state;
-    begin(&harness, 4);
-    harness_close(&harness);
-    flip(&harness, 1, HEADER + 5 * WHOLE + FRAME);
-    flip(&harness, 1, HEADER + 9 * WHOLE + FRAME);
-    assert_int_equal(harness_open(&harness, NULL), 0);
-    release_all(&harness);
-    for (int again = 0; again < 3; again++) {
-        harness.options.start = wal_stats(harness.wal).durable;
-        harness_restart(&harness, true);
-        assert_int_equal(wal_lost(harness.wal, UINT64_MAX).records, 2);
-        assert_int_equal(wal_lost(harness.wal, 5 * WHOLE).records, 0);
-        assert_int_equal(wal_lost(harness.wal, 5 * WHOLE + 1).records, 1);
-        assert_true(wal_lost_at(harness.wal, 9 * WHOLE));
-        assert_false(wal_lost_at(harness.wal, 10 * WHOLE));
-        assert_int_equal(size_of(&harness, copy_of(9 * WHOLE, WHOLE)), HEADER + WHOLE);
-        assert_int_equal(size_of(&harness, "data/quarantine/index"), 80);
+    for (uint64_t seed = 0; seed < 10; seed++) {
+        struct harness harness;
+
+        begin(&harness, seed);
+        harness_close(&harness);
+        flip(&harness, 1, HEADER + 5 * WHOLE + FRAME);
+        flip(&harness, 1, HEADER + 9 * WHOLE + FRAME);
+        assert_int_equal(harness_open(&harness, NULL), 0);
+        release_all(&harness);
+        for (int again = 0; again < 3; again++) {
+            harness.options.start = wal_stats(harness.wal).durable;
+            harness_restart(&harness, true);
+            assert_int_equal(wal_lost(harness.wal, UINT64_MAX).records, 2);
+            assert_int_equal(wal_lost(harness.wal, 5 * WHOLE).records, 0);
+            assert_int_equal(wal_lost(harness.wal, 5 * WHOLE + 1).records, 1);
+            assert_true(wal_lost_at(harness.wal, 9 * WHOLE));
+            assert_false(wal_lost_at(harness.wal, 10 * WHOLE));
+            assert_int_equal(size_of(&harness, copy_of(9 * WHOLE, WHOLE)), HEADER + WHOLE);
+            assert_int_equal(size_of(&harness, "data/quarantine/index"), 80);
+        }
+        harness_end(&harness);
     }
-    harness_end(&harness);
 }
 
 static void what_the_store_has_is_not_lost_by_damage(void **state)
@@ -189,6 +191,21 @@ static void what_the_store_has_is_not_lost_by_damage(void **state)
     assert_int_equal(wal_lost(harness.wal, UINT64_MAX).stretches, 1);
     assert_int_equal(wal_lost(harness.wal, UINT64_MAX).records, 0);
     assert_int_equal(wal_stats(harness.wal).records, RECORDS);
+    harness_end(&harness);
+}
+
+/* It would have been the next one. */
+static void what_stands_at_the_store_s_cursor_is_lost(void **state)
+{
+    struct harness harness;
+
+    (void)state;
+    begin(&harness, 5);
+    harness_close(&harness);
+    flip(&harness, 2, HEADER + 5 * WHOLE + FRAME);
+    harness.options.start = (PER_SEGMENT + 5) * WHOLE;
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    assert_int_equal(wal_lost(harness.wal, UINT64_MAX).records, 1);
     harness_end(&harness);
 }
 
@@ -385,6 +402,7 @@ int main(void)
         cmocka_unit_test(a_record_that_rots_while_the_log_is_open_is_set_aside_by_its_first_reader),
         cmocka_unit_test(what_is_lost_stays_counted_when_its_segment_is_gone),
         cmocka_unit_test(what_the_store_has_is_not_lost_by_damage),
+        cmocka_unit_test(what_stands_at_the_store_s_cursor_is_lost),
         cmocka_unit_test(over_its_bound_damage_is_only_counted),
         cmocka_unit_test(a_missing_segment_is_damage_of_known_size),
         cmocka_unit_test(a_truncated_segment_loses_its_end_alone),

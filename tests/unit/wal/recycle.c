@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -161,6 +162,63 @@ static void a_segment_that_stays_on_the_list_is_retired_once(void **state)
     await_disk(&harness, SEGMENT, 0);
     assert_int_equal(fault_disk_failed(harness.faults, FAULT_UNLINK), 1);
     assert_int_equal(atomic_load(&retired), 1);
+    harness_end(&harness);
+}
+
+/* What it held, and where: its stretch begins where the one before it ended, over a gap. */
+struct last_look {
+    atomic_uint records;
+    uint64_t from, to;
+    atomic_bool ended;
+};
+
+static void count_record(void *arg, uint64_t position, struct slice record)
+{
+    (void)position;
+    (void)record;
+    atomic_fetch_add(&((struct last_look *)arg)->records, 1);
+}
+
+static int end_of_look(void *arg, uint64_t from, uint64_t to, struct err *err)
+{
+    struct last_look *look = arg;
+
+    (void)err;
+    look->from = from;
+    look->to = to;
+    atomic_store(&look->ended, true);
+    return 0;
+}
+
+static void damage_and_gaps_do_not_end_the_last_look_at_a_segment(void **state)
+{
+    struct harness harness;
+    struct last_look look = {.from = 9};
+    uint64_t end;
+    (void)state;
+
+    harness_begin(&harness, 1);
+    harness.options.hooks =
+        (struct wal_hooks){.arg = &look, .retiring = count_record, .retired = end_of_look};
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    store(&harness, 0, 1);
+    wal_release(harness.wal, WHOLE, NULL);
+    harness.options.gap = 10000;
+    harness_restart(&harness, true);
+    end = store(&harness, 1, 5);
+    fault_disk_poke(harness.faults, harness_segment(2), HEADER + WHOLE + 100, "XX", 2);
+    wal_release(harness.wal, WHOLE + 10000, NULL);
+    while (!atomic_load(&look.ended))
+        sched_yield();
+    assert_int_equal(look.from, 0);
+    assert_int_equal(look.to, WHOLE);
+    atomic_store(&look.ended, false);
+    wal_release(harness.wal, end, NULL);
+    while (!atomic_load(&look.ended))
+        sched_yield();
+    assert_int_equal(look.from, WHOLE);
+    assert_int_equal(look.to, WHOLE + 10000 + 3 * WHOLE);
+    assert_int_equal(atomic_load(&look.records), 1 + 2);
     harness_end(&harness);
 }
 
@@ -484,6 +542,7 @@ int main(void)
         cmocka_unit_test(stale_records_of_a_recycled_segment_end_the_log),
         cmocka_unit_test(a_released_segment_that_was_cut_is_deleted),
         cmocka_unit_test(a_segment_that_stays_on_the_list_is_retired_once),
+        cmocka_unit_test(damage_and_gaps_do_not_end_the_last_look_at_a_segment),
         cmocka_unit_test(spare_files_that_are_not_whole_are_removed),
         cmocka_unit_test(spare_segments_are_made_ahead_and_kept_over_a_restart),
         cmocka_unit_test(released_segments_are_used_again_and_none_is_made),
