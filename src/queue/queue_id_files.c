@@ -322,7 +322,7 @@ static void trim(struct id_files *files, uint64_t before)
                         files->list[i + 1].from <= file.from;
 
         if (file.whole && file.to > before) {
-            file.to = before > file.from ? before : file.from;
+            file.to = before; /* one that begins behind it is dropped below */
             file.at_to = file.at_from;
         }
         if (taken_up && !files->options.read_only) {

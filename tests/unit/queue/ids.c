@@ -53,6 +53,42 @@ static void the_same_id_of_another_product_is_another(void **state)
     ids_close(ids);
 }
 
+/* All 96 bits of the hash tell ids apart. */
+static void ids_of_which_half_the_hash_is_the_same_are_two(void **state)
+{
+    struct ids *ids = ids_open(WINDOW, DAY_S);
+    uint64_t original = 0;
+
+    (void)state;
+    assert_true(ids_admit(ids, &(struct id_entry){7, 1, 70, 0}, &original));
+    assert_true(ids_admit(ids, &(struct id_entry){7, 2, 71, 0}, &original));
+    /* It has the place of the first one in the index, which is smaller than the hash. */
+    assert_true(ids_admit(ids, &(struct id_entry){7 | UINT64_C(1) << 63, 3, 70, 0}, &original));
+    assert_false(ids_admit(ids, &(struct id_entry){7, 9, 71, 0}, &original));
+    assert_int_equal(original, 2);
+    ids_close(ids);
+}
+
+/* A round of more than there is room for has pushed out its own first ones, and all before it. */
+static void a_round_that_is_undone_may_be_larger_than_the_window(void **state)
+{
+    struct ids *ids = ids_open(WINDOW, DAY_S);
+    uint64_t original;
+
+    (void)state;
+    assert_true(admit(ids, 10, 0, 1, &original));
+    ids_settle(ids, true);
+    for (unsigned number = 1; number < 4 * WINDOW; number++)
+        assert_true(admit(ids, 10, number, number, &original));
+    ids_settle(ids, false);
+    assert_int_equal(ids_count(ids), 0);
+    for (unsigned number = 1; number < WINDOW; number++)
+        assert_true(admit(ids, 10, number, number, &original));
+    ids_settle(ids, true);
+    assert_int_equal(ids_count(ids), WINDOW - 1);
+    ids_close(ids);
+}
+
 static int by_hash(const void *a, const void *b)
 {
     const struct id_entry *left = a;
@@ -299,6 +335,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_repeat_finds_the_first_position),
         cmocka_unit_test(the_same_id_of_another_product_is_another),
+        cmocka_unit_test(ids_of_which_half_the_hash_is_the_same_are_two),
+        cmocka_unit_test(a_round_that_is_undone_may_be_larger_than_the_window),
         cmocka_unit_test(ids_that_look_alike_are_not_taken_for_one),
         cmocka_unit_test(the_last_ids_of_the_window_are_all_remembered_and_memory_is_bounded),
         cmocka_unit_test(a_round_that_failed_is_forgotten),

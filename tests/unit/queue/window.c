@@ -91,12 +91,13 @@ static void end(struct bench *bench)
     fault_disk_free(bench->faults);
 }
 
-/* One transaction in a round of its own; its position, or a negative code. */
+/* One transaction, without an id if it is NULL, in a round of its own; its position, or a negative
+ * code. */
 static int64_t send(struct bench *bench, const char *id)
 {
     struct txn_datapoint datapoint = {SLICE("key"), SLICE("some value of a certain length")};
     struct txn txn = {.product = 10,
-                      .client_id = slice_of(id),
+                      .client_id = id != NULL ? slice_of(id) : (struct slice){0},
                       .timestamp_us = bench->now_us,
                       .received_us = bench->now_us,
                       .count = 1,
@@ -189,6 +190,43 @@ static void ids_of_recycled_segments_are_known_after_a_restart(void **state)
             assert_int_equal(count_known(&bench, 0, 600), 600);
             assert_int_equal(queue_status(bench.queue).accepted, 600);
         }
+        end(&bench);
+    }
+}
+
+static void await_healed(struct bench *bench)
+{
+    while (queue_refusing(bench->queue, NULL))
+        nanosleep(&a_moment, NULL);
+}
+
+/* What failed is no original; and what was there before is not forgotten with it, also when that
+ * is the first round after a start. */
+static void a_round_that_fails_forgets_its_own_ids_alone(void **state)
+{
+    struct bench bench;
+    int64_t first, second;
+
+    (void)state;
+    for (int without_ids = 0; without_ids < 2; without_ids++) {
+        begin(&bench, 1);
+        assert_true(store(&bench, 0, 200));
+        await_recycled(&bench);
+        for (int i = 0; without_ids && i < 100; i++) /* the log has none then, only the files */
+            assert_true(send(&bench, NULL) >= 0);
+        queue_delivered(bench.queue, queue_status(bench.queue).durable,
+                        queue_status(bench.queue).pending_transactions);
+        await_recycled(&bench);
+        restart(&bench, true);
+        fault_disk_fail(bench.faults, FAULT_SYNC, ".seg", 0, 1, EIO);
+        assert_int_equal(send_number(&bench, 200), ERR_IO);
+        await_healed(&bench);
+        first = send_number(&bench, 200);
+        second = send_number(&bench, 201);
+        assert_true(first >= 0 && second > first);
+        assert_int_equal(send_number(&bench, 200), first);
+        assert_int_equal(queue_status(bench.queue).pending_transactions, 2);
+        assert_int_equal(count_known(&bench, 0, 200), 200);
         end(&bench);
     }
 }
@@ -366,6 +404,21 @@ static void a_disk_that_is_full_is_freed_all_the_same(void **state)
     end(&bench);
 }
 
+static void what_is_set_aside_for_it_takes_the_ids_when_the_disk_is_full(void **state)
+{
+    struct bench bench;
+
+    (void)state;
+    begin(&bench, 8);
+    fault_disk_fail(bench.faults, FAULT_WRITE, "data/ids/new", 0, 1, ENOSPC);
+    assert_true(store(&bench, 0, 300));
+    await_recycled(&bench);
+    assert_int_equal(fault_disk_failed(bench.faults, FAULT_WRITE), 1);
+    restart(&bench, true);
+    assert_int_equal(count_known(&bench, 0, 300), 300);
+    end(&bench);
+}
+
 static void a_fault_of_the_disk_keeps_the_segment_until_it_is_over(void **state)
 {
     struct bench bench;
@@ -406,6 +459,7 @@ static void a_file_that_cannot_be_read_now_is_not_taken_up_and_stays(void **stat
         assert_true(store(&bench, TWO_READS, TWO_READS + 200));
         await_recycled(&bench);
         assert_int_equal(fault_disk_failed(bench.faults, not_given[how].op), 1);
+        assert_int_equal(queue_status(bench.queue).ids_lost, 0);
         restart(&bench, true);
         assert_int_equal(count_known(&bench, 0, TWO_READS + 200), TWO_READS + 200);
         assert_int_equal(queue_status(bench.queue).ids_lost, 0);
@@ -528,6 +582,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ids_of_recycled_segments_are_known_after_a_restart),
+        cmocka_unit_test(a_round_that_fails_forgets_its_own_ids_alone),
         cmocka_unit_test(the_window_is_counted_over_files_and_log_together),
         cmocka_unit_test(the_window_of_time_goes_on_over_a_restart),
         cmocka_unit_test(wherever_the_power_is_cut_what_was_acknowledged_is_known),
@@ -536,6 +591,7 @@ int main(void)
         cmocka_unit_test(a_file_of_a_newer_version_stops_the_start),
         cmocka_unit_test(a_file_of_the_first_version_is_not_believed),
         cmocka_unit_test(a_disk_that_is_full_is_freed_all_the_same),
+        cmocka_unit_test(what_is_set_aside_for_it_takes_the_ids_when_the_disk_is_full),
         cmocka_unit_test(a_fault_of_the_disk_keeps_the_segment_until_it_is_over),
         cmocka_unit_test(a_file_that_cannot_be_read_now_is_not_taken_up_and_stays),
         cmocka_unit_test(a_file_that_cannot_be_read_now_is_not_written_over),
