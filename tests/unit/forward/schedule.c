@@ -77,7 +77,8 @@ static void windows_are_parsed(void **state)
                                       "02:00",
                                       "02:00-02:00",
                                       "24:00-05:00",
-                                      "02:60-03:00",
+                                      "02:60-04:00",
+                                      "02:00-03:60",
                                       "02:00-24:01",
                                       "02:00-03:00 ",
                                       "02:00_03:00",
@@ -349,6 +350,27 @@ static void quiet_follows_the_day_with_hysteresis(void **state)
     assert_true(day_open < 120);
 }
 
+static void between_the_shares_it_goes_on_as_it_was(void **state)
+{
+    const struct schedule schedule = {.mode = SCHEDULE_QUIET,
+                                      .max_lag_us = DAY,
+                                      .quiet_below = 20,
+                                      .quiet_above = 40,
+                                      .quiet_least = 1,
+                                      .peak_half_life_us = DAY};
+    struct schedule_memory memory = {.peak = 1000};
+    static const struct {
+        double rate;
+        bool go;
+    } steps[] = {{210, false}, {200, true}, {400, true}, {410, false}, {400, false}, {200, true}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        memory.rate = steps[i].rate;
+        assert_int_equal(judge_one(&schedule, &memory, false, NEVER, DAY).go, steps[i].go);
+    }
+}
+
 static void an_idle_engine_is_quiet(void **state)
 {
     struct schedule schedule = {
@@ -381,6 +403,7 @@ int main(void)
         cmocka_unit_test(nothing_waits_and_no_window_is_known),
         cmocka_unit_test(a_clock_that_jumps_back_a_year_waits_for_the_window),
         cmocka_unit_test(quiet_follows_the_day_with_hysteresis),
+        cmocka_unit_test(between_the_shares_it_goes_on_as_it_was),
         cmocka_unit_test(an_idle_engine_is_quiet),
     };
 

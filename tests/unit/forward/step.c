@@ -168,6 +168,7 @@ static void a_store_that_is_gone_is_asked_again_after_growing_pauses(void **stat
     struct pretended *store = connected();
     int64_t now = 1000;
     int64_t longest = 0;
+    unsigned shortened = 0;
 
     (void)state;
     for (int i = 0; i < 30; i++) {
@@ -183,12 +184,29 @@ static void a_store_that_is_gone_is_asked_again_after_growing_pauses(void **stat
         pause = store->state.retry_at_ms - now;
         assert_true(pause >= full / 2 && pause <= full);
         longest = pause > longest ? pause : longest;
+        shortened += pause < full;
         event.kind = EVENT_TIME;
         assert_int_equal(forward_step(&store->state, &event, now + pause - 1), ACTION_WAIT);
         now += pause;
         assert_int_equal(forward_step(&store->state, &event, now), ACTION_CONNECT);
     }
     assert_true(longest > 15000);
+    assert_true(shortened > 15); /* so that many engines do not knock in step */
+    free(store);
+}
+
+static void a_cursor_that_is_refused_is_tried_again_after_a_pause(void **state)
+{
+    struct pretended *store = connected();
+    struct forward_event event = {.kind = EVENT_BATCH, .count = 0};
+
+    (void)state;
+    assert_int_equal(forward_step(&store->state, &event, 0), ACTION_WRITE);
+    event.kind = EVENT_REFUSED;
+    assert_int_equal(forward_step(&store->state, &event, 0), ACTION_WAIT);
+    assert_true(store->state.retry_at_ms >= 50);
+    event.kind = EVENT_TIME;
+    assert_int_equal(forward_step(&store->state, &event, store->state.retry_at_ms), ACTION_CONNECT);
     free(store);
 }
 
@@ -206,6 +224,48 @@ static void a_success_ends_the_growing_of_pauses(void **state)
     event.kind = EVENT_UNAVAILABLE;
     assert_int_equal(forward_step(&store->state, &event, 0), ACTION_WAIT);
     assert_true(store->state.retry_at_ms <= 100);
+    free(store);
+}
+
+/* The store answers, and so does the ledger: what failed before is over. */
+static void so_does_a_refusal_that_is_dealt_with(void **state)
+{
+    (void)state;
+    for (size_t count = 1; count <= 2; count++) {
+        struct pretended *store = connected();
+        struct forward_event event = {.kind = EVENT_UNAVAILABLE};
+
+        for (int i = 0; i < 10; i++)
+            forward_step(&store->state, &event, 0);
+        event.kind = EVENT_CONNECTED;
+        assert_int_equal(forward_step(&store->state, &event, 0), ACTION_LOAD);
+        event = (struct forward_event){.kind = EVENT_BATCH, .count = count};
+        assert_int_equal(forward_step(&store->state, &event, 0), ACTION_WRITE);
+        event.kind = EVENT_REFUSED;
+        if (count == 1) { /* nothing to divide */
+            assert_int_equal(forward_step(&store->state, &event, 0), ACTION_FAIL);
+            event.kind = EVENT_FAILED;
+        }
+        assert_int_equal(forward_step(&store->state, &event, 0), ACTION_WRITE);
+        event.kind = EVENT_UNAVAILABLE;
+        assert_int_equal(forward_step(&store->state, &event, 0), ACTION_WAIT);
+        assert_true(store->state.retry_at_ms <= 100);
+        free(store);
+    }
+}
+
+static void after_a_batch_that_was_divided_the_next_one_is_whole(void **state)
+{
+    struct pretended *store = connected();
+    unsigned attempts;
+
+    (void)state;
+    store->bad[9] = true;
+    deliver(store, 10);
+    store->bad[9] = false;
+    attempts = store->attempts;
+    deliver(store, 5000);
+    assert_int_equal(store->attempts, attempts + 1);
     free(store);
 }
 
@@ -357,6 +417,24 @@ static void what_is_too_much_for_the_time_limit_is_divided(void **state)
     assert_true(store.writes <= 100000 / 150 + store.too_many);
 }
 
+static void a_single_one_is_the_least_and_a_cursor_alone_is_no_measure(void **state)
+{
+    struct pretended *store = connected();
+    struct forward_event event = {.kind = EVENT_BATCH, .count = 1};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(forward_step(&store->state, &event, 0), ACTION_WRITE);
+        event.kind = EVENT_UNAVAILABLE;
+        assert_int_equal(forward_step(&store->state, &event, 0), ACTION_WAIT);
+        assert_int_equal(store->state.most, 1);
+        event.kind = EVENT_CONNECTED;
+        assert_int_equal(forward_step(&store->state, &event, 0), ACTION_LOAD);
+        event = (struct forward_event){.kind = EVENT_BATCH, .count = 0};
+    }
+    free(store);
+}
+
 static void a_store_that_is_fast_again_gets_whole_batches(void **state)
 {
     struct forward_state machine = {.retry_min_ms = 10, .retry_max_ms = 10, .random = 1};
@@ -380,12 +458,16 @@ int main(void)
         cmocka_unit_test(the_cursor_passes_a_bad_one_at_the_end),
         cmocka_unit_test(damaged_bytes_alone_move_the_cursor),
         cmocka_unit_test(a_store_that_is_gone_is_asked_again_after_growing_pauses),
+        cmocka_unit_test(a_cursor_that_is_refused_is_tried_again_after_a_pause),
         cmocka_unit_test(a_success_ends_the_growing_of_pauses),
+        cmocka_unit_test(so_does_a_refusal_that_is_dealt_with),
+        cmocka_unit_test(after_a_batch_that_was_divided_the_next_one_is_whole),
         cmocka_unit_test(a_ledger_that_cannot_write_does_not_let_the_cursor_pass),
         cmocka_unit_test(
             what_is_refused_while_the_ledger_cannot_write_is_asked_for_ever_more_rarely),
         cmocka_unit_test(a_conflict_starts_over_at_the_store_s_cursor),
         cmocka_unit_test(what_is_too_much_for_the_time_limit_is_divided),
+        cmocka_unit_test(a_single_one_is_the_least_and_a_cursor_alone_is_no_measure),
         cmocka_unit_test(a_store_that_is_fast_again_gets_whole_batches),
         cmocka_unit_test(a_ledger_that_is_full_lets_the_cursor_pass_what_it_has),
     };
