@@ -109,6 +109,24 @@ static void tell_line(uint64_t number, struct slice words)
     fprintf(stderr, "labs-analytics: line %" PRIu64 ": %.*s\n", number, SLICE_ARG(words));
 }
 
+/* The field of the line that an error's `loc` leads to, as in data[0].key, and ": " behind it;
+ * nothing if it is all of the line. */
+static void append_field(const struct json_node *tape, const struct json_node *loc, struct buf *out)
+{
+    uint32_t at = (uint32_t)(loc - tape) + 1;
+
+    for (uint32_t i = 0; i < loc->count; i++, at = tape[at].next) {
+        if (i < 2) /* "body" and the number in the chunk */
+            continue;
+        if (tape[at].type == JSON_STRING)
+            buf_printf(out, "%s%.*s", out->len > 0 ? "." : "", SLICE_ARG(json_text(&tape[at])));
+        else
+            buf_printf(out, "[%.*s]", SLICE_ARG(json_text(&tape[at])));
+    }
+    if (out->len > 0)
+        buf_append_text(out, ": ");
+}
+
 /* Tells of the lines that were refused, the first few of all. */
 static void tell_refused(const struct import *import, const struct json_node *tape,
                          const struct json_node *results)
@@ -118,12 +136,18 @@ static void tell_refused(const struct import *import, const struct json_node *ta
 
     for (uint32_t i = 0; i < results->count && i < import->lines; i++, at = tape[at].next) {
         const struct json_node *error = cli_member(tape, at, "error");
-        const struct json_node *words;
+        const struct json_node *loc, *words;
+        struct buf line = {0};
 
         if (error == NULL || told++ >= MOST_TOLD)
             continue;
+        loc = cli_member(tape, (uint32_t)(error - tape), "loc");
         words = cli_member(tape, (uint32_t)(error - tape), "msg");
-        tell_line(import->numbers[i], words != NULL ? json_text(words) : SLICE("is refused"));
+        if (loc != NULL && loc->type == JSON_ARRAY)
+            append_field(tape, loc, &line);
+        buf_append_slice(&line, words != NULL ? json_text(words) : SLICE("is refused"));
+        tell_line(import->numbers[i], buf_slice(&line));
+        buf_free(&line);
     }
 }
 

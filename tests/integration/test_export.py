@@ -133,7 +133,12 @@ def test_lines_that_are_refused_are_told(engine):
     assert done.stdout == "2 accepted, 3 rejected\n"
     told = done.stderr.splitlines()
     assert [line.split(": ")[1] for line in told] == ["line 3", "line 4", "line 7"]
+    assert told[1].endswith(": line 4: product: is not in the product table")
     assert engine.wait_until_stored()["accepted"] == 1
+
+    file.write_text(json.dumps(a_transaction(data=[{"key": "k", "value": 1}, {"value": 1}])))
+    done = engine.command("transactions", "import", file, check=False)
+    assert done.stderr == "labs-analytics: line 1: data[1].key: is missing\n"
 
     file.write_text("nothing\n" * 2500)
     done = engine.command("transactions", "import", file, check=False)
