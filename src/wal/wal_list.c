@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Keeps a whole spare file, up to the number wanted; removes any other. */
+/* Keeps a whole spare file, up to the number wanted; removes any other, unless it only looks. */
 static void note_spare(struct wal *wal, const char *name)
 {
     struct disk *disk = wal->options.disk;
@@ -38,7 +38,7 @@ static void note_spare(struct wal *wal, const char *name)
     if (size == (int64_t)wal->options.segment_bytes) {
         wal->spare_numbers[wal->spare_count++] = number;
         wal->bytes_on_disk += (uint64_t)size;
-    } else {
+    } else if (!wal->options.read_only) {
         disk->unlink(disk, path);
     }
 }
@@ -55,7 +55,7 @@ static void note_name(void *arg, const char *name)
         found.sequence = number;
         if (strcmp(strrchr(path, '/') + 1, name) == 0)
             segments_push(&wal->segments, &wal->segment_count, &wal->segment_room, &found);
-    } else if (strncmp(name, "spare-", 6) == 0 && !wal->options.read_only) {
+    } else if (strncmp(name, "spare-", 6) == 0) {
         note_spare(wal, name);
     }
 }

@@ -377,6 +377,23 @@ static void a_segment_that_was_named_and_not_begun_keeps_its_name(void **state)
     harness_end(&harness);
 }
 
+static void who_only_looks_counts_the_spare_ones_too(void **state)
+{
+    struct harness harness;
+    (void)state;
+
+    begin(&harness, 1);
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    await_disk(&harness, SEGMENT, 1);
+    store(&harness, 4);
+    await_disk(&harness, 3 * SEGMENT, 1);
+    harness_close(&harness);
+    harness.options.read_only = true;
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    assert_int_equal(wal_stats(harness.wal).bytes_on_disk, bytes_there(&harness));
+    harness_end(&harness);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -391,6 +408,7 @@ int main(void)
         cmocka_unit_test(a_disk_that_takes_no_changes_is_not_called_full),
         cmocka_unit_test(a_segment_that_was_named_and_not_begun_counts_until_it_is_deleted),
         cmocka_unit_test(a_segment_that_was_named_and_not_begun_keeps_its_name),
+        cmocka_unit_test(who_only_looks_counts_the_spare_ones_too),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
