@@ -68,11 +68,10 @@ int app_listen_check_local(const struct config *config, struct err *err)
 
     while (next_address(&list, &address, &https))
         if (!is_loopback(address))
-            return err_set(
-                err, ERR_INVALID,
-                "LISTEN=%s: must be loopback addresses and ports, such as "
-                "127.0.0.1:8000 or [::1]:8000, for the development issuer serves no others",
-                config->listen);
+            return err_set(err, ERR_INVALID,
+                           "LISTEN=%s: must be loopback addresses and ports, such as "
+                           "127.0.0.1:8000 or [::1]:8000, as long as JWKS_URL is not set",
+                           config->listen);
     return 0;
 }
 

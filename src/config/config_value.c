@@ -1,7 +1,8 @@
 /*
  * One value: from text into its field, and back into text. A number is digits and, for
  * sizes and durations, a unit; the value must fit 64 bits and the option's bounds. What
- * is refused is refused in the words of config_value_bounds(), whatever was wrong.
+ * is refused is refused in the words of config_value_bounds(), whatever was wrong; where a
+ * duration has no unit, they say that it needs one.
  */
 #include "base/mem.h"
 #include "config/config_priv.h"
@@ -128,6 +129,8 @@ int config_value_set(const struct config_option *option, const char *text, struc
     }
     if (!good) {
         config_value_bounds(option, &must);
+        if (option->type == CONFIG_TYPE_DURATION && text[strspn(text, "0123456789")] == '\0')
+            buf_append_text(&must, ", with its unit: ms, s, m, h or d");
         err_set(err, ERR_INVALID, "must be %.*s", SLICE_ARG(buf_slice(&must)));
         buf_free(&must);
         return ERR_INVALID;

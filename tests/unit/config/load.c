@@ -168,6 +168,8 @@ static void a_refusal_names_option_value_source_and_bounds(void **state)
                 "QUEUE_MAX_BYTES=12 (environment): must be a size from 64MiB to 1PiB");
     refuses_one("STORE_TIMEOUT=1ms",
                 "STORE_TIMEOUT=1ms (environment): must be a duration from 1s to 1h");
+    refuses_one("STORE_TIMEOUT=30", "STORE_TIMEOUT=30 (environment): must be a duration from 1s to "
+                                    "1h, with its unit: ms, s, m, h or d");
     refuses_one("WORKERS=65", "WORKERS=65 (environment): must be an integer from 1 to 64");
     refuses_one("WORKERS=", "WORKERS= (environment): must be an integer from 1 to 64");
     refuses_one("ENVIRONMENT=staging", "ENVIRONMENT=staging (environment): must be DEVELOPMENT, "
