@@ -1,4 +1,4 @@
-"""The commands of docs/http-api.md run as they stand."""
+"""The commands of docs/http-api.md run as they stand, and tables name what there is."""
 
 import json
 import re
@@ -52,10 +52,59 @@ def test_there_are_examples_of_every_endpoint():
         assert f"$API{path}" in text
 
 
-def test_every_metric_is_explained_and_no_other(shared):
+def first_column(head):
+    """The cells of the first column of the tables below a heading of docs/operation.md."""
     page = (ROOT / "docs/operation.md").read_text()
-    table = page.split("\n## Metrics\n")[1].split("\n## ")[0]
-    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    table = page.split(f"\n## {head}\n")[1].split("\n## ")[0]
+    return [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+
+
+def test_every_metric_is_explained_and_no_other(shared):
+    rows = first_column("Metrics")
     explained = re.findall(r"`([a-z0-9_]+)(?:\{[a-z]+\})?`", " ".join(rows))
     given = {name.split("{")[0].removeprefix("labs_analytics_") for name in shared.metrics()}
     assert sorted(explained) == sorted(given)
+
+
+def names(value, prefix=""):
+    """The names of all that a JSON object holds: queue.max_bytes."""
+    if not isinstance(value, dict):
+        return {prefix}
+    below = (names(inner, f"{prefix}.{name}" if prefix else name) for name, inner in value.items())
+    return set().union(*below)
+
+
+def test_every_field_of_the_status_is_explained_and_no_other(engines):
+    engine = engines(INTROSPECTION_URL="http://127.0.0.1:9/")
+    explained, room = set(), ""
+    for name in re.findall(r"`([a-z_.]+)`", " ".join(first_column("What to watch"))):
+        room = name.split(".")[0] or room
+        explained.add(room + name if name.startswith(".") else name)
+    assert explained == names(engine.status())
+
+
+def test_every_column_of_the_store_is_explained_and_no_other(engines, store_url):
+    engine = engines(DATABASE_URL=store_url)
+    engine.accept()
+    engine.wait_until_stored()
+    columns = {}
+    for cell in first_column("The store"):
+        table, column = re.fullmatch(r" `(\w+)\.(\w+)` ", cell).groups()
+        columns.setdefault(table, []).append(column)
+    assert {table: list(engine.query(f"SELECT * FROM {table}")[0]) for table in columns} == columns
+    assert sorted(columns) == ["event", "forward_cursor", "schema_migration"]
+
+
+def test_every_file_of_the_data_directory_is_explained(shared):
+    shared.accept()
+    explained = re.findall(r"`([^`]+?)/?`", " ".join(first_column("The data directory")))
+    explained += ["events.db-wal", "events.db-shm"]
+    assert {file.name for file in shared.data_dir.iterdir()} <= set(explained)
+
+
+def test_the_readme_names_every_command_and_no_other(shared):
+    readme = (ROOT / "README.md").read_text().split("\n## Commands\n")[1].split("\n## ")[0]
+    command = re.compile(r"^ *labs-analytics ([a-z]+)", re.MULTILINE)
+    assert sorted(set(command.findall(readme))) == sorted(
+        command.findall(shared.command("--help").stdout)
+    )
