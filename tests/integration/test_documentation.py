@@ -1,7 +1,9 @@
 """The commands of docs/http-api.md run as they stand, and tables name what there is."""
 
+import contextlib
 import json
 import re
+import sqlite3
 import subprocess
 
 import pytest
@@ -93,6 +95,23 @@ def test_every_column_of_the_store_is_explained_and_no_other(engines, store_url)
         columns.setdefault(table, []).append(column)
     assert {table: list(engine.query(f"SELECT * FROM {table}")[0]) for table in columns} == columns
     assert sorted(columns) == ["event", "forward_cursor", "schema_migration"]
+
+
+def test_every_column_of_the_ledger_is_explained_and_no_other(engines):
+    engine = engines()
+    engine.stop()
+    page = (ROOT / "docs/disk-format.md").read_text().split("\n## Ledger\n")[1].split("\n## ")[0]
+    explained = {
+        table: re.findall(r"`(\w+)`", columns)
+        for table, columns in re.findall(r"^\| `(\w+)` \| ([^|]*) \| ", page, re.MULTILINE)
+    }
+    with contextlib.closing(sqlite3.connect(engine.data_dir / "ledger.db")) as ledger:
+        tables = ledger.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+        assert explained == {
+            table: [row[1] for row in ledger.execute(f"PRAGMA table_info({table})")]
+            for (table,) in tables
+        }
+        assert f"`user_version` {ledger.execute('PRAGMA user_version').fetchone()[0]}" in page
 
 
 def test_every_file_of_the_data_directory_is_explained(shared):
