@@ -54,6 +54,29 @@ def test_there_are_examples_of_every_endpoint():
         assert f"$API{path}" in text
 
 
+def keys_of(value):
+    """The members of an answer, as far down as they go; of a list those of its first one."""
+    if isinstance(value, dict):
+        return {name: keys_of(member) for name, member in value.items()}
+    return keys_of(value[0]) if isinstance(value, list) and value else None
+
+
+def test_the_answers_that_are_shown_have_the_members_of_real_ones(shared):
+    page = (ROOT / "docs/http-api.md").read_text()
+    blocks = BLOCK.findall(page)
+    compared = 0
+    for script, shown in zip(blocks, blocks[1:], strict=False):
+        # Behind the compressed one stands the answer to another.
+        if script not in EXAMPLES or "gzip" in script or not shown.startswith("{"):
+            continue
+        said, told = json.loads(shown), json.loads(run(shared, script))
+        if told.get("transactions") == []:
+            said["transactions"] = []
+        assert keys_of(told) == keys_of(said), script
+        compared += 1
+    assert compared >= 7
+
+
 def first_column(head):
     """The cells of the first column of the tables below a heading of docs/operation.md."""
     page = (ROOT / "docs/operation.md").read_text()
