@@ -122,6 +122,7 @@ static void a_store_that_is_mended_gets_what_the_ledger_has_no_room_for(void **s
     refuse_one_more_than_the_ledger_takes(at);
     forwarding_sql(at, REFUSE_NO_MORE);
     forwarding_wait(queue_status(at->queue).pending_transactions == 0);
+    assert_true(queue_status(at->queue).cursor == queue_status(at->queue).durable);
     assert_int_equal(forwarding_rows(at, "bad"), 1);
     assert_int_equal(ledger_counts(at->ledger).failed, 1);
     assert_int_equal(forwarding_said(at, "the ledger can be written again"), 1);
