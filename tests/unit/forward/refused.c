@@ -128,6 +128,33 @@ static void a_store_that_is_mended_gets_what_the_ledger_has_no_room_for(void **s
     assert_int_equal(forwarding_said(at, "the ledger can be written again"), 1);
 }
 
+static void an_outage_during_another_try_is_no_refusal(void **state)
+{
+    struct forwarding *at = *state;
+    struct ledger_failed found;
+    struct buf storage = {0};
+    uint64_t position;
+
+    forwarding_sql(at, REFUSE DELAY);
+    position = forwarding_send(at, "jdoe", "bad");
+    forwarding_start(at);
+    forwarding_wait(queue_status(at->queue).pending_transactions == 0);
+    forwarding_sql(at, REFUSE_NO_MORE
+                   "CREATE TRIGGER refuse BEFORE INSERT ON event WHEN new.value = 'bad'"
+                   " BEGIN INSERT INTO torn (torn) VALUES ('integrity-check'); END;");
+    assert_int_equal(ledger_retry(at->ledger, position, NULL), 0);
+    forward_poke(at->forward);
+    forwarding_wait(forward_status(at->forward).errors > 2);
+    assert_int_equal(ledger_counts(at->ledger).retrying, 1);
+    assert_int_equal(ledger_find(at->ledger, position, &found, &storage, NULL), 0);
+    assert_int_equal(found.attempts, 1);
+    forwarding_sql(at, REFUSE_NO_MORE);
+    forwarding_wait(ledger_counts(at->ledger).retrying == 0);
+    assert_int_equal(ledger_counts(at->ledger).failed, 0);
+    assert_int_equal(forwarding_rows(at, "bad"), 1);
+    buf_free(&storage);
+}
+
 static void another_try_of_one_makes_room_for_the_next(void **state)
 {
     struct forwarding *at = *state;
@@ -179,6 +206,7 @@ int main(void)
         forwarding_test(a_full_ledger_is_said_once_though_the_cursor_gets_on),
         forwarding_test(a_refusal_ahead_of_what_cannot_be_stored_now_is_counted_and_said_once),
         forwarding_test(a_store_that_is_mended_gets_what_the_ledger_has_no_room_for),
+        forwarding_test(an_outage_during_another_try_is_no_refusal),
         forwarding_test(another_try_of_one_makes_room_for_the_next),
         forwarding_test(a_store_that_refuses_what_the_ledger_has_no_room_for_is_not_down),
     };
