@@ -198,7 +198,7 @@ static void respond_whole(struct taking *taking, struct http_request *request, i
 static int keep_only_rejections(struct taking *taking, struct err *err)
 {
     http_request_release(taking->request);
-    if (http_request_keep(taking->request, taking->waiter->rejected.cap))
+    if (http_request_keep(taking->request, taking->waiter->rejected.len))
         return 0;
     return err_set(err, ERR_FULL, "the memory for bodies of requests is full");
 }

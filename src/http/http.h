@@ -167,8 +167,8 @@ void http_request_peer(const struct http_request *request, char *out, size_t siz
  * takes in other requests meanwhile. */
 void http_request_release(struct http_request *request);
 
-/* The handler keeps `bytes` of its own until it answers: they count for body_memory. False if
- * that is over its bound: then it should answer 503 at once. */
+/* The handler keeps `bytes` of its own until it answers: more than HTTP_SMALL_BODY count for
+ * body_memory. False if that is over its bound: then it should answer 503 at once. */
 MUST_CHECK bool http_request_keep(struct http_request *request, size_t bytes);
 
 /* The value of a query parameter, percent-decoded into out (size bytes with a NUL).

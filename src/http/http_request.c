@@ -100,7 +100,7 @@ bool http_request_keep(struct http_request *request, size_t bytes)
 
     conn->kept = bytes;
     hold_update(conn);
-    if (!hold_is_over(conn))
+    if (bytes <= HTTP_SMALL_BODY || !hold_is_over(conn))
         return true;
     count_one(&conn->loop->over_memory);
     return false;

@@ -232,6 +232,21 @@ def test_who_is_refused_for_memory_is_told_to_come_again(engines):
         assert "memory" in answer.detail
 
 
+def test_batches_go_through_whatever_is_held_for_others(engines):
+    """Also where the memory for what was rejected is one that is used again."""
+    engine = engines(BODY_MEMORY="20MiB", BODY_TIMEOUT="10m", WORKERS=1)
+    mixed = [a_transaction(), *[1] * 400]
+    assert engine.post(mixed, path="/v1/transactions").json()["rejected"] == 400
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            half_a_body(engine, stack, chunked=False)
+        engine.wait_until(
+            lambda: engine.metrics()["labs_analytics_http_body_bytes"] == 4 * LARGE // 2
+        )
+        assert engine.post([a_transaction()], path="/v1/transactions").status_code == 202
+        assert engine.post(mixed, path="/v1/transactions").status_code == 503
+
+
 NOT_TAKEN = {
     ("POST", "/analytics"): 401,
     ("POST", "/analytics/"): 401,
