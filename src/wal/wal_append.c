@@ -5,7 +5,9 @@
  *
  * The committer takes whatever has been handed in when it begins a round; what comes while
  * it writes and syncs waits for the next: that is the group in group commit.
- * A producer refuses when its batches hold max_bytes, or while the log refuses as a whole.
+ * A producer refuses when its batches hold max_bytes, or while the log refuses as a whole; and what
+ * several tickets share a batch for fits into one segment, because such a batch is refused as a
+ * whole, without a trace, when there is no room for it.
  *
  * A ticket's done() may append and flush again: its own batch is still under way then, and
  * what found no free batch goes in when this one has come home.
@@ -69,16 +71,18 @@ int wal_reserve(struct wal_producer *producer, size_t max_len, char **ret, struc
     struct wal *wal = producer->wal;
     struct wal_batch *batch = producer->open;
     struct err reason;
+    size_t filled;
 
     if (atomic_load_explicit(&wal->refusing, memory_order_relaxed) && wal_refusing(wal, &reason)) {
         if (err != NULL)
             *err = reason;
         return reason.code;
     }
-    if (max_len > WAL_MAX_RECORD ||
-        RECORD_HEADER + max_len + SEGMENT_HEADER > wal->options.segment_bytes)
+    if (max_len > WAL_MAX_RECORD || RECORD_HEADER + max_len > segment_room(wal))
         return err_set(err, ERR_TOO_LARGE, "a record of up to %zu bytes fits no segment", max_len);
-    if (producer->waiting_bytes + batch->data.len + RECORD_HEADER + max_len > producer->max_bytes)
+    filled = batch->data.len + RECORD_HEADER + max_len;
+    if (producer->waiting_bytes + filled > producer->max_bytes ||
+        (batch->claimed > 0 && filled > segment_room(wal)))
         return err_set(err, ERR_FULL, "too much is waiting for the disk");
     *ret = buf_reserve(&batch->data, RECORD_HEADER + max_len) + RECORD_HEADER;
     return 0;

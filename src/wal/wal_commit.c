@@ -1,7 +1,7 @@
 /*
  * The committer: takes every batch that is handed in, gives each record its position and
- * checksum, writes them with as few calls as there are batches, syncs once, publishes the new
- * durable position, and mails the batches home. That is a round.
+ * checksum, writes them with one call, syncs once, publishes the new durable position, and mails
+ * the batches home. That is a round; where the segment ends there are two.
  *
  * Ways to fail. A write or a sync fails, or no segment is to be had: the round fails, its
  * records are as if they had never been (the next segment starts at the last durable position,
@@ -22,6 +22,7 @@ enum { HEAL_EVERY_MS = 100, GATHER_AT_MOST_US = 10000, TRY_EVERY = 16 };
 
 /* What a round has done so far. */
 struct round {
+    uint64_t most;     /* bytes of all its records, if none is a repeat */
     uint64_t position; /* of the next record */
     uint64_t offset;   /* in the current segment, of the bytes not yet written */
     uint64_t records;
@@ -62,36 +63,17 @@ static int write_out(struct wal *wal, struct round *round, struct err *err)
     return 0;
 }
 
-/* For want of room the round fails, and the disk has the part of it that filled the segment: a
- * start would find that until the next segment is begun, and while the queue is full that takes
- * hours. Its first record is overwritten, without which the others are none. A round that has begun
- * segments of its own stays as it is, for their headers say that this one is whole. */
-static void unwrite(struct wal *wal)
-{
-    uint64_t durable = atomic_load_explicit(&wal->durable, memory_order_relaxed);
-    uint64_t offset = SEGMENT_HEADER + (durable - wal->current.base);
-    char zeros[RECORD_HEADER] = {0};
-    struct iovec vector = {zeros, sizeof zeros};
-
-    if (wal->fd < 0 || wal->current.base > durable || offset + sizeof zeros > wal->current.size)
-        return;
-    if (wal->options.disk->write(wal->options.disk, wal->fd, &vector, 1, offset) >= 0)
-        sync_segment(wal, NULL);
-}
-
-/* The rest goes into a new segment; what the old one holds is made durable first. */
+/* The rest goes into a new segment; what the old one holds of the round is made durable first. */
 static int roll(struct wal *wal, struct round *round, struct err *err)
 {
     int code;
 
-    if (wal->fd >= 0 &&
+    if (round->records > 0 &&
         ((code = write_out(wal, round, err)) != 0 || (code = sync_segment(wal, err)) != 0))
         return code;
     code = segment_roll(wal, round->position,
                         atomic_load_explicit(&wal->records, memory_order_relaxed) + round->records,
                         err);
-    if (code == ERR_FULL)
-        unwrite(wal);
     if (code != 0)
         return code;
     round->offset = SEGMENT_HEADER;
@@ -116,6 +98,22 @@ static void add_vector(struct wal *wal, struct round *round, char *bytes, size_t
     wal->vector[round->vectors++] = (struct iovec){bytes, len};
 }
 
+static uint64_t room_left(const struct wal *wal)
+{
+    uint64_t durable = atomic_load_explicit(&wal->durable, memory_order_relaxed);
+
+    return wal->fd < 0 ? 0 : wal->current.size - SEGMENT_HEADER - (durable - wal->current.base);
+}
+
+/* A round that fits into one segment goes into one. If it needs a new one and does not get it, it
+ * has written nothing that a start could find. */
+static bool needs_segment(const struct wal *wal, const struct round *round, size_t whole)
+{
+    if (round->records == 0 && round->most <= segment_room(wal))
+        return round->most > room_left(wal);
+    return wal->fd < 0 || round->offset + round->vector_bytes + whole > wal->current.size;
+}
+
 static int add_record(struct wal *wal, struct round *round, char *record, size_t whole,
                       uint64_t *ret_position, struct err *err)
 {
@@ -127,8 +125,7 @@ static int add_record(struct wal *wal, struct round *round, char *record, size_t
         round->duplicates++;
         return 0;
     }
-    if ((wal->fd < 0 || round->offset + round->vector_bytes + whole > wal->current.size) &&
-        (code = roll(wal, round, err)) != 0)
+    if (needs_segment(wal, round, whole) && (code = roll(wal, round, err)) != 0)
         return code;
     record_seal(record, wal->current.salt, round->position, round->first);
     round->first = false;
@@ -137,6 +134,25 @@ static int add_record(struct wal *wal, struct round *round, char *record, size_t
     round->position += whole;
     round->records++;
     return 0;
+}
+
+/* Those that one round may write: as many as fit into the current segment or, if the first of them
+ * does not, into a new one. One that no segment holds has several, in a round of its own. */
+static struct wal_batch *take_round(const struct wal *wal, struct wal_batch **batches,
+                                    uint64_t *ret_bytes)
+{
+    struct wal_batch *first = *batches, *last = first;
+    uint64_t room = first->data.len <= room_left(wal) ? room_left(wal) : segment_room(wal);
+    uint64_t bytes = first->data.len;
+
+    while (last->next != NULL && bytes + last->next->data.len <= room) {
+        last = last->next;
+        bytes += last->data.len;
+    }
+    *batches = last->next;
+    last->next = NULL;
+    *ret_bytes = bytes;
+    return first;
 }
 
 static int write_round(struct wal *wal, struct wal_batch *batches, struct round *round,
@@ -238,10 +254,11 @@ static void heal(struct wal *wal)
              (double)((uint64_t)clock_mono_us() - wal->fault_since_us) / 1e6);
 }
 
-static void commit(struct wal *wal, struct wal_batch *batches)
+static void commit(struct wal *wal, struct wal_batch *batches, uint64_t bytes)
 {
     const struct wal_hooks *hooks = &wal->options.hooks;
-    struct round round = {.position = atomic_load_explicit(&wal->durable, memory_order_relaxed),
+    struct round round = {.most = bytes,
+                          .position = atomic_load_explicit(&wal->durable, memory_order_relaxed),
                           .first = true};
     struct err err = {0};
     int code;
@@ -343,11 +360,16 @@ static struct wal_batch *next_batches(struct wal *wal, bool *ret_stop)
     return batches;
 }
 
-static void run_round(struct wal *wal, struct wal_batch *batches)
+static void run_rounds(struct wal *wal, struct wal_batch *batches)
 {
     int64_t started_us = clock_mono_us();
 
-    commit(wal, batches);
+    while (batches != NULL) {
+        uint64_t bytes;
+        struct wal_batch *some = take_round(wal, &batches, &bytes);
+
+        commit(wal, some, bytes);
+    }
     wal->round_ended_us = clock_mono_us();
     wal->round_us += (wal->round_ended_us - started_us - wal->round_us) / 8;
 }
@@ -361,7 +383,7 @@ void *committer_run(void *arg)
         struct wal_batch *batches = next_batches(wal, &stop);
 
         if (batches != NULL)
-            run_round(wal, batches);
+            run_rounds(wal, batches);
         else if (!stop)
             heal(wal);
     }

@@ -239,6 +239,8 @@ struct wal {
 };
 
 /* wal_segment.c */
+/* Bytes of records that a new one holds. */
+uint64_t segment_room(const struct wal *wal);
 void segment_path(const struct wal *wal, uint64_t sequence, char out[SEGMENT_PATH]);
 void spare_path(const struct wal *wal, uint64_t number, char out[SEGMENT_PATH]);
 /* Of one that is being made: removed at the next start. */

@@ -44,6 +44,11 @@ void segments_push(struct wal_segment **list, size_t *count, size_t *room,
     (*list)[(*count)++] = *segment;
 }
 
+uint64_t segment_room(const struct wal *wal)
+{
+    return wal->options.segment_bytes - SEGMENT_HEADER;
+}
+
 unsigned spares_kept(const struct wal *wal)
 {
     return wal->options.spares > 0 ? wal->options.spares + 1 : 0;

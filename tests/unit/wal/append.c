@@ -183,6 +183,34 @@ static void a_producer_refuses_at_its_bound_until_a_batch_is_home(void **state)
     harness_end(&harness);
 }
 
+/* While the disk stands still what comes gathers in one batch. */
+static void those_who_share_a_batch_get_no_more_than_a_segment(void **state)
+{
+    enum { BATCHES_UNDER_WAY = 7, HALF = 2000 };
+    static const char record[HALF];
+    struct harness harness;
+    struct told under_way[BATCHES_UNDER_WAY] = {0}, told[2] = {0};
+    char *room;
+    (void)state;
+
+    harness_begin(&harness, 5);
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    fault_disk_hold(harness.faults, FAULT_SYNC, NULL, true);
+    for (int i = 0; i < BATCHES_UNDER_WAY; i++) {
+        assert_int_equal(harness_append(&harness, &under_way[i], "", 0), 0);
+        wal_flush(harness.producer);
+    }
+    assert_int_equal(harness_append(&harness, &told[0], record, HALF), 0);
+    wal_flush(harness.producer);
+    assert_int_equal(wal_reserve(harness.producer, HALF + 1, &room, NULL), ERR_FULL);
+    assert_int_equal(harness_append(&harness, &told[1], record, HALF), 0);
+    fault_disk_hold(harness.faults, FAULT_SYNC, NULL, false);
+    harness_hear(&harness, &told[1]);
+    assert_int_equal(told[1].status, 0);
+    assert_int_equal(wal_stats(harness.wal).segments, 2);
+    harness_end(&harness);
+}
+
 static void a_record_that_fits_no_segment_is_too_large(void **state)
 {
     enum { FITS = 4096 - 64 - 16 };
@@ -379,6 +407,7 @@ int main(void)
         cmocka_unit_test(a_large_batch_does_not_wait_for_the_end_of_the_turn),
         cmocka_unit_test(forgotten_records_are_not_written),
         cmocka_unit_test(a_producer_refuses_at_its_bound_until_a_batch_is_home),
+        cmocka_unit_test(those_who_share_a_batch_get_no_more_than_a_segment),
         cmocka_unit_test(a_record_that_fits_no_segment_is_too_large),
         cmocka_unit_test(done_may_append_and_flush),
         cmocka_unit_test(a_flush_that_finds_no_free_batch_goes_when_one_comes_home),

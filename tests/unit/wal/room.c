@@ -81,16 +81,18 @@ static void fill_to_the_last(struct harness *harness)
 }
 
 /* Hands in a record that needs the next segment, and goes on when the committer is about to look
- * for one. */
+ * for one: it has just stored one that fits. */
 static void ask_for_the_next(struct harness *harness, struct told *told)
 {
-    uint64_t syncs = fault_disk_calls(harness->faults, FAULT_SYNC);
+    struct told fits = {0};
     static const char record[LEN];
 
+    assert_int_equal(harness_append(harness, &fits, record, 1), 0);
+    wal_flush(harness->producer);
     assert_int_equal(harness_append(harness, told, record, sizeof record), 0);
     wal_flush(harness->producer);
-    while (fault_disk_calls(harness->faults, FAULT_SYNC) == syncs) /* of the one that is full */
-        wal_wait(harness->wal, UINT64_MAX, 1);
+    harness_hear(harness, &fits);
+    assert_int_equal(fits.status, 0);
 }
 
 static void the_last_segment_is_to_be_had_while_it_is_being_made(void **state)
@@ -118,7 +120,7 @@ static void the_last_segment_is_to_be_had_while_it_is_being_made(void **state)
     assert_non_null(strstr(err.text, "has reached its bound"));
     assert_int_equal(wal_stats(harness.wal).bytes_on_disk, BOUND);
     harness_restart(&harness, true);
-    assert_int_equal(harness.recovered.count, 13);
+    assert_int_equal(harness.recovered.count, 15);
     harness_end(&harness);
 }
 
@@ -148,7 +150,7 @@ static void a_disk_that_stands_still_is_not_called_full(void **state)
     store(&harness, 3);
     assert_int_equal(wal_stats(harness.wal).bytes_on_disk, BOUND);
     harness_restart(&harness, true);
-    assert_int_equal(harness.recovered.count, 12);
+    assert_int_equal(harness.recovered.count, 13);
     harness_end(&harness);
 }
 
@@ -173,7 +175,7 @@ static void a_disk_without_room_for_the_last_segment_is_called_so(void **state)
     harness_end(&harness);
 }
 
-/* The first of two fills the segment and reaches the disk; for the second there is no room. */
+/* Of the two the first would fit, but they are one batch, and for the second there is no room. */
 static void a_round_without_room_is_found_by_no_start(bool power)
 {
     struct harness harness;
@@ -209,6 +211,61 @@ static void a_round_without_room_is_found_by_no_start_after_a_power_cut(void **s
     a_round_without_room_is_found_by_no_start(true);
 }
 
+static void a_round_whose_segment_cannot_be_made_is_found_by_no_start(void **state)
+{
+    static const int faults[] = {EIO, ENOSPC};
+    static const char record[LEN];
+    (void)state;
+
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        struct harness harness;
+        struct told fits = {0}, fits_not = {0};
+
+        begin(&harness, 0);
+        harness.options.heal_every_ms = 60 * 1000;
+        assert_int_equal(harness_open(&harness, NULL), 0);
+        store(&harness, 3);
+        fault_disk_fail(harness.faults, FAULT_WRITE, ".new", 0, UINT32_MAX, faults[i]);
+        assert_int_equal(harness_append(&harness, &fits, record, 1000), 0);
+        assert_int_equal(harness_append(&harness, &fits_not, record, LEN), 0);
+        wal_flush(harness.producer);
+        harness_hear(&harness, &fits);
+        harness_hear(&harness, &fits_not);
+        assert_int_not_equal(fits.status, 0);
+        assert_int_equal(fits_not.status, fits.status);
+        harness_restart(&harness, false);
+        assert_int_equal(harness.recovered.count, 3);
+        harness_end(&harness);
+    }
+}
+
+/* More than a segment holds waits at once, in several batches. */
+static void a_queue_that_becomes_full_takes_what_there_is_room_for(void **state)
+{
+    struct harness harness;
+    struct told told[6] = {0};
+    static const char record[LEN];
+    (void)state;
+
+    begin(&harness, 0);
+    harness.options.heal_every_ms = 60 * 1000;
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    store(&harness, 7);
+    fault_disk_hold(harness.faults, FAULT_SYNC, NULL, true);
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(harness_append(&harness, &told[i], record, LEN), 0);
+    fault_disk_await_held(harness.faults, FAULT_SYNC);
+    fault_disk_hold(harness.faults, FAULT_SYNC, NULL, false);
+    for (int i = 0; i < 6; i++) {
+        harness_hear(&harness, &told[i]);
+        assert_int_equal(told[i].status, i < 5 ? 0 : ERR_FULL);
+    }
+    harness_restart(&harness, true);
+    assert_int_equal(harness.recovered.count, 12);
+    assert_int_equal(harness.recovery.damaged_stretches, 0);
+    harness_end(&harness);
+}
+
 static void *close_log(void *wal)
 {
     wal_close(wal);
@@ -235,7 +292,7 @@ static void a_log_that_is_closed_meanwhile_finishes_the_round(void **state)
     harness.wal = NULL;
     assert_int_equal(bytes_there(&harness), BOUND);
     assert_int_equal(harness_open(&harness, NULL), 0);
-    assert_int_equal(harness.recovered.count, 10);
+    assert_int_equal(harness.recovered.count, 11);
     harness_end(&harness);
 }
 
@@ -347,7 +404,7 @@ static void a_segment_that_was_named_and_not_begun_counts_until_it_is_deleted(vo
     await_disk(&harness, 2 * SEGMENT, 0);
     assert_int_equal(bytes_there(&harness), 2 * SEGMENT);
     harness_restart(&harness, true);
-    assert_int_equal(harness.recovered.count, 4);
+    assert_int_equal(harness.recovered.count, 5);
     assert_int_equal(harness.recovery.damaged_stretches, 0);
     harness_end(&harness);
 }
@@ -372,7 +429,7 @@ static void a_segment_that_was_named_and_not_begun_keeps_its_name(void **state)
     fault_disk_fail(harness.faults, FAULT_UNLINK, NULL, 0, 0, 0);
     await_disk(&harness, 2 * SEGMENT, 0);
     harness_restart(&harness, true);
-    assert_int_equal(harness.recovered.count, 4);
+    assert_int_equal(harness.recovered.count, 5);
     assert_int_equal(harness.recovery.damaged_stretches, 0);
     harness_end(&harness);
 }
@@ -402,6 +459,8 @@ int main(void)
         cmocka_unit_test(a_disk_without_room_for_the_last_segment_is_called_so),
         cmocka_unit_test(a_round_without_room_is_found_by_no_start_after_a_stop),
         cmocka_unit_test(a_round_without_room_is_found_by_no_start_after_a_power_cut),
+        cmocka_unit_test(a_round_whose_segment_cannot_be_made_is_found_by_no_start),
+        cmocka_unit_test(a_queue_that_becomes_full_takes_what_there_is_room_for),
         cmocka_unit_test(a_log_that_is_closed_meanwhile_finishes_the_round),
         cmocka_unit_test(a_file_that_has_its_new_name_goes_by_it),
         cmocka_unit_test(what_became_no_segment_and_cannot_be_deleted_counts),
