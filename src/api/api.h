@@ -49,9 +49,10 @@ MUST_CHECK int api_write_status(const struct api_view *view, struct buf *out, st
 MUST_CHECK int api_write_transaction(const struct api_view *view, struct slice id, struct buf *out,
                                      struct err *err);
 
-/* Successful ones are listed as far as the log still holds them; the store has them all. */
-enum api_list { API_FAILED, API_UNCOMPLETED, API_SUCCESSFUL };
-/* The list of that name; false if there is none. */
+/* Successful ones are listed as far as the log still holds them; the store has them all. All are
+ * listed in the order they came. */
+enum api_list { API_ALL, API_FAILED, API_UNCOMPLETED, API_SUCCESSFUL };
+/* The list of that status; false if there is none. */
 bool api_list_by_name(const char *name, enum api_list *ret);
 /* `after`: an id, or at == NULL. ERR_INVALID if it is no id of this node. */
 MUST_CHECK int api_write_transactions(const struct api_view *view, enum api_list which,

@@ -182,7 +182,7 @@ static bool read_format(struct http_request *request, enum api_list which, bool 
         http_respond_error(request, 400, NULL, "format: must be json or ndjson");
         return false;
     }
-    if (*ret_lines && which != API_FAILED) {
+    if (*ret_lines && which != API_ALL && which != API_FAILED) {
         http_respond_error(request, 400, NULL, "format: ndjson is for status=failed");
         return false;
     }
@@ -193,7 +193,7 @@ void handle_transaction_list(struct http_request *request, void *arg)
 {
     struct api *api = arg;
     struct slice query = http_request_query(request);
-    enum api_list which = API_FAILED;
+    enum api_list which = API_ALL;
     char status[16];
     char after[64];
     bool bad = false;

@@ -128,17 +128,17 @@ int source_status(struct source *source, struct buf *out, struct err *err)
 int source_list(struct source *source, struct buf *out, struct err *err)
 {
     const struct cli *cli = source->cli;
-    const char *status = cli->status != NULL ? cli->status : "failed";
     unsigned limit = cli->limit != NULL ? (unsigned)atoi(cli->limit) : 100;
-    enum api_list which;
+    enum api_list which = API_ALL;
     char path[256];
 
     if (!source->online)
-        return api_list_by_name(status, &which)
+        return cli->status == NULL || api_list_by_name(cli->status, &which)
                    ? api_write_transactions(&source->offline.view, which, slice_of(cli->after),
                                             limit, out, err)
                    : err_set(err, ERR_INVALID, "no list of that status");
-    snprintf(path, sizeof path, "/v1/transactions?status=%s&limit=%u%s%s", status, limit,
+    snprintf(path, sizeof path, "/v1/transactions?limit=%u%s%s%s%s", limit,
+             cli->status != NULL ? "&status=" : "", cli->status != NULL ? cli->status : "",
              cli->after != NULL ? "&after=" : "", cli->after != NULL ? cli->after : "");
     return get(source, "GET", path, out, err);
 }

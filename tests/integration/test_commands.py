@@ -269,6 +269,21 @@ def test_failed_transactions_are_listed_and_shown(engine, failing, reach):
     assert told["id"] == failing[0]
 
 
+def test_without_a_status_all_transactions_are_listed(engine, failing, reach):
+    stored = engine.accept()
+    engine.wait_until_stored()
+    reach(engine)
+    for words, expected in (
+        ([], [*failing, stored]),
+        (["--limit", "2"], failing),
+        (["--after", failing[1]], [stored]),
+        (["--status", "failed"], failing),
+        (["--status", "successful"], [stored]),
+    ):
+        page = json.loads(engine.command("transactions", "list", "--json", *words).stdout)
+        assert [one["id"] for one in page["transactions"]] == expected
+
+
 def test_an_id_that_is_none_is_a_failure_in_words(engine, failing, reach):
     reach(engine)
     for verb in ("show", "retry", "discard"):

@@ -98,6 +98,69 @@ def test_the_failed_are_paged(refusing):
     assert all(one["status"] == "failed" and one["error"] for one in first["transactions"])
 
 
+def listed(engine, limit):
+    """Every transaction that is listed without a status, page by page: (id, status) each."""
+    found, after = [], {}
+    while after is not None:
+        page = engine.get("/v1/transactions", params={"limit": limit} | after).json()
+        assert len(page["transactions"]) <= limit
+        found += [(one["id"], one["status"]) for one in page["transactions"]]
+        assert all(one == without_data(engine, one["id"]) for one in page["transactions"])
+        after = page["next"] and {"after": page["next"]}
+    return found
+
+
+def without_data(engine, identity):
+    found = engine.transaction(identity)
+    found.pop("data", None)
+    return found
+
+
+def test_without_a_status_all_are_listed_as_they_came(engines, postgres):
+    store = Refusing(postgres.url())
+    engine = engines(DATABASE_URL=store.url, FORWARD_RETRY_MAX="100ms")
+    engine.wait_until(lambda: engine.status()["store"]["state"] == "up")
+    store.refuse()
+    makers = [engine.accept, lambda: fail_one(engine)]
+    sent = [makers[n % 2]() for n in range(8)]
+    engine.wait_until_stored()
+    postgres.stop()
+    sent.append(engine.accept())
+    assert change(engine, "POST", sent[1], "/retry").status_code == 202
+    assert change(engine, "DELETE", sent[5]).status_code == 200
+
+    states = ["successful", "failed"] * 4 + ["uncompleted"]
+    states[1] = "uncompleted"
+    expected = list(zip(sent, states, strict=True))
+    del expected[5]
+    for limit in (1, 2, 3, len(expected), 1000):
+        assert listed(engine, limit) == expected
+
+
+def test_what_failed_long_ago_is_listed_before_what_the_queue_still_holds(engines, store):
+    engine = engines(
+        DATABASE_URL=store.url,
+        SEGMENT_BYTES="16MiB",
+        QUEUE_MAX_BYTES="64MiB",
+        DURABILITY="os",
+        FORWARD_RETRY_MAX="100ms",
+    )
+    engine.wait_until(lambda: engine.status()["store"]["state"] == "up")
+    store.refuse()
+    stored = engine.accept()
+    long_ago = [fail_one(engine) for _ in range(3)]
+    big = a_transaction(data=[{"key": "k", "value": "x" * 8000}] * 1000)
+    for _ in range(16):
+        engine.wait_until(lambda: engine.post(big).status_code == 200)
+    engine.wait_until_stored()
+    last = fail_one(engine)
+    found = listed(engine, 2)
+    assert stored not in [identity for identity, _ in found]
+    assert found[:3] == [(identity, "failed") for identity in long_ago]
+    assert found[-1] == (last, "failed")
+    assert {status for _, status in found[3:-1]} == {"successful"}
+
+
 def test_a_retry_while_the_store_still_refuses_fails_again(refusing):
     identity = fail_one(refusing)
     attempts = refusing.transaction(identity)["attempts"]
