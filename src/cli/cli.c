@@ -193,14 +193,18 @@ static int run(struct cli *cli, const struct command *command, char *const *envi
     return code;
 }
 
+static bool asks_for_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
 static int dispatch(int argc, char **argv, char *const *environment)
 {
     struct cli cli = {.argc = argc - 1, .argv = argv + 1};
 
     if (argc < 2)
         return cli_usage("which command?");
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
-        strcmp(argv[1], "help") == 0)
+    if (asks_for_help(argv[1]) || strcmp(argv[1], "help") == 0)
         return help();
     if (strcmp(argv[1], "--version") == 0) {
         if (argc > 2)
@@ -209,10 +213,9 @@ static int dispatch(int argc, char **argv, char *const *environment)
         return EXIT_DONE;
     }
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        if (strcmp(argv[1], commands[i].name) == 0 && argc == 3 && strcmp(argv[2], "--help") == 0)
-            return help();
-        if (strcmp(argv[1], commands[i].name) == 0)
-            return run(&cli, &commands[i], environment);
+        if (strcmp(argv[1], commands[i].name) != 0)
+            continue;
+        return asks_for_help(argv[argc - 1]) ? help() : run(&cli, &commands[i], environment);
     }
     return cli_usage("there is no command \"%s\"", argv[1]);
 }

@@ -92,7 +92,14 @@ def test_help_names_every_command_and_option(idle):
     for line in idle.command("config", "--markdown").stdout.splitlines():
         found = re.match(r"\| `[A-Z_]+` \| `(--[a-z-]+)`", line)
         assert not found or found[1] in done.stdout
-    for words in (["-h"], ["help"], ["serve", "--help"], ["transactions", "--help"]):
+    for words in (
+        ["-h"],
+        ["help"],
+        ["serve", "--help"],
+        ["status", "-h"],
+        ["key", "create", "--help"],
+        ["transactions", "list", "--limit", "5", "--help"],
+    ):
         assert idle.command(*words).stdout == done.stdout
 
 
