@@ -128,6 +128,34 @@ static void connections_over_the_bound_wait_for_their_turn(void **state)
     end_server(server);
 }
 
+static void a_place_that_is_left_goes_to_who_waits_while_others_stay(void **state)
+{
+    struct http_options options = usual_options(routes);
+    struct http_server *server;
+    struct answer answer_;
+    int stays;
+    int fds[20];
+
+    (void)state;
+    options.max_connections = 2;
+    options.idle_timeout_ms = 10 * PATIENCE_S * 1000; /* it must not make the place */
+    server = start_server(&options);
+    stays = connect_to(server);
+    send_text(stays, GET);
+    receive(stays, &answer_);
+    for (int i = 0; i < 20; i++) {
+        fds[i] = connect_to(server);
+        send_text(fds[i], GET);
+    }
+    for (int i = 0; i < 20; i++) {
+        receive(fds[i], &answer_);
+        assert_int_equal(answer_.status, 200);
+        close(fds[i]);
+    }
+    close(stays);
+    end_server(server);
+}
+
 static int64_t cpu_ms(void)
 {
     struct timespec used;
@@ -175,6 +203,7 @@ int main(void)
         cmocka_unit_test(several_addresses_are_served),
         cmocka_unit_test(an_ipv6_address_is_written_in_brackets),
         cmocka_unit_test(connections_over_the_bound_wait_for_their_turn),
+        cmocka_unit_test(a_place_that_is_left_goes_to_who_waits_while_others_stay),
         cmocka_unit_test(a_shortage_of_descriptors_is_waited_out),
     };
 

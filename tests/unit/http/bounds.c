@@ -20,10 +20,13 @@ static void answer_much(struct http_request *request, void *arg)
     free(body);
 }
 
+static _Atomic unsigned asked; /* for admission */
+
 /* Takes in what names itself a friend's. */
 static bool admit_friends(struct http_request *request, void *arg)
 {
     (void)arg;
+    atomic_fetch_add(&asked, 1);
     http_request_answer_header(request, "x-asked", "yes");
     if (http_request_header(request, "x-friend").at != NULL &&
         http_request_body(request).at == NULL && slice_is(http_request_path(request), "/friends"))
@@ -32,7 +35,21 @@ static bool admit_friends(struct http_request *request, void *arg)
     return false;
 }
 
+/* Keeps as many bytes as it is asked to, and answers later. */
+static void keep(struct http_request *request, void *arg)
+{
+    char bytes[16];
+    bool bad;
+
+    assert_true(http_query(http_request_query(request), "bytes", bytes, sizeof bytes, &bad));
+    if (http_request_keep(request, (size_t)atol(bytes)))
+        later_handle(request, arg);
+    else
+        http_respond_error(request, 503, NULL, "there is no room");
+}
+
 static const struct http_route routes[] = {{"GET", "/", answer, NULL},
+                                           {"GET", "/keep", keep, NULL},
                                            {"POST", "/", answer, NULL},
                                            {"GET", "/much", answer_much, NULL},
                                            {"POST", "/later", later_handle, NULL},
@@ -90,7 +107,7 @@ static void an_address_has_no_more_connections_than_it_may(void **state)
     }
     for (int i = 0; i < 20; i++)
         assert_turned_away(connect_from(server, 1));
-    assert_int_equal(http_stats(server).turned_away, 20);
+    WAIT_UNTIL(http_stats(server).turned_away == 20);
     assert_int_equal(http_stats(server).accepted, 3);
     for (int i = 0; i < 3; i++)
         assert_served(first[i]);
@@ -282,6 +299,53 @@ static void a_chunked_body_counts_too(void **state)
     end_server(server);
 }
 
+static void a_body_of_just_the_memory_is_taken(void **state)
+{
+    struct http_options options = usual_options(routes);
+    struct http_server *server;
+    struct answer answer_;
+    int fd;
+
+    (void)state;
+    options.body_memory = LARGE;
+    server = start_server(&options);
+    fd = send_part(server, "/", LARGE);
+    receive(fd, &answer_);
+    assert_int_equal(answer_.status, 200);
+    close(fd);
+    end_server(server);
+}
+
+static void what_a_handler_keeps_counts_until_it_answers(void **state)
+{
+    struct http_server *server = start_with_budget();
+    struct answer answer_;
+    int one, two;
+
+    (void)state;
+    later_begin();
+    later_gate(false);
+    one = connect_to(server);
+    send_text(one, "GET /keep?bytes=150000 HTTP/1.1\r\nHost: x\r\n\r\n");
+    WAIT_UNTIL(atomic_load(&later.held) == 1);
+    assert_int_equal(http_stats(server).body_bytes, 150000);
+    two = connect_to(server);
+    send_text(two, "GET /keep?bytes=150000 HTTP/1.1\r\nHost: x\r\n\r\n");
+    receive(two, &answer_);
+    assert_error(&answer_, 503);
+    assert_int_equal(http_stats(server).over_memory, 1);
+    assert_int_equal(http_stats(server).body_bytes, 150000);
+    assert_out_of_memory(send_part(server, "/", LARGE));
+    later_gate(true);
+    receive(one, &answer_);
+    assert_int_equal(answer_.status, 202);
+    WAIT_UNTIL(http_stats(server).body_bytes == 0);
+    close(one);
+    close(two);
+    end_server(server);
+    later_end();
+}
+
 static void a_body_whose_answer_is_owed_is_held(void **state)
 {
     struct http_server *server = start_with_budget();
@@ -357,6 +421,31 @@ static void answers_that_are_not_read_are_bounded(void **state)
     end_server(server);
 }
 
+static void answers_that_were_read_make_room_for_others(void **state)
+{
+    struct http_options options = usual_options(routes);
+    static char bytes[65536];
+    struct http_server *server;
+    struct answer answer_;
+    int fd;
+
+    (void)state;
+    options.body_memory = MUCH + MUCH / 2; /* for one of them */
+    server = start_server(&options);
+    fd = connect_to(server);
+    for (int i = 0; i < 3; i++) {
+        send_text(fd, "GET /much HTTP/1.1\r\nHost: x\r\n\r\n");
+        receive_head(fd, &answer_);
+        assert_int_equal(answer_.status, 200);
+        for (size_t left = MUCH; left > 0; left -= sizeof bytes)
+            receive_exactly(fd, bytes, sizeof bytes);
+        WAIT_UNTIL(http_stats(server).body_bytes == 0);
+    }
+    assert_int_equal(http_stats(server).over_memory, 0);
+    close(fd);
+    end_server(server);
+}
+
 /* What others send is no reason to cut an answer that is read: its request has been carried out. */
 static void bodies_take_no_memory_from_answers(void **state)
 {
@@ -378,6 +467,8 @@ static void bodies_take_no_memory_from_answers(void **state)
     WAIT_UNTIL(http_stats(server).body_bytes == HELD);
     fd = connect_to(server);
     send_text(fd, "GET /much HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    WAIT_UNTIL(http_stats(server).body_bytes > options.body_memory);
+    post_small(server); /* nor is any of it one to refuse small bodies */
     while ((got = recv(fd, bytes, sizeof bytes, 0)) > 0)
         sum += (size_t)got;
     assert_int_equal(got, 0);
@@ -494,6 +585,33 @@ static void chunks_that_become_many_are_taken_from_those_who_may_bring_them(void
     end_server(server);
 }
 
+static void a_large_body_is_asked_for_once_and_the_next_one_again(void **state)
+{
+    static const char bytes[HTTP_SMALL_BODY + 1];
+    struct http_server *server = start_with_budget();
+    struct answer answer_;
+    int fd;
+
+    (void)state;
+    atomic_store(&asked, 0);
+    fd = post(server, "/friends", "X-Friend: 1\r\nTransfer-Encoding: chunked\r\n", 0);
+    send_text(fd, "4001\r\n");
+    send_bytes(fd, bytes, sizeof bytes);
+    WAIT_UNTIL(http_stats(server).body_bytes == sizeof bytes);
+    send_text(fd, "\r\n1\r\nx");
+    WAIT_UNTIL(http_stats(server).body_bytes == sizeof bytes + 1);
+    send_text(fd, "\r\n0\r\n\r\n");
+    receive(fd, &answer_);
+    assert_int_equal(answer_.status, 200);
+    assert_int_equal(atomic_load(&asked), 1);
+    send_text(fd, "POST /friends HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    send_text(fd, "4001\r\n");
+    send_bytes(fd, bytes, sizeof bytes);
+    assert_not_admitted(fd, 401);
+    assert_int_equal(atomic_load(&asked), 2);
+    end_server(server);
+}
+
 static void everything_is_released_in_the_end(void **state)
 {
     struct http_server *server = start_with_budget();
@@ -521,13 +639,17 @@ int main(void)
         cmocka_unit_test(bodies_that_are_announced_count_for_nothing),
         cmocka_unit_test(the_body_that_would_outgrow_the_memory_is_refused),
         cmocka_unit_test(a_chunked_body_counts_too),
+        cmocka_unit_test(a_body_of_just_the_memory_is_taken),
+        cmocka_unit_test(what_a_handler_keeps_counts_until_it_answers),
         cmocka_unit_test(a_body_whose_answer_is_owed_is_held),
         cmocka_unit_test(a_body_that_is_released_is_not_held),
         cmocka_unit_test(answers_that_are_not_read_are_bounded),
+        cmocka_unit_test(answers_that_were_read_make_room_for_others),
         cmocka_unit_test(bodies_take_no_memory_from_answers),
         cmocka_unit_test(what_is_read_ahead_counts_too),
         cmocka_unit_test(a_large_body_is_taken_from_those_who_may_bring_it),
         cmocka_unit_test(chunks_that_become_many_are_taken_from_those_who_may_bring_them),
+        cmocka_unit_test(a_large_body_is_asked_for_once_and_the_next_one_again),
         cmocka_unit_test(everything_is_released_in_the_end),
     };
 

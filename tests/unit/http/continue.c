@@ -4,6 +4,7 @@
  */
 #include "client.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -35,7 +36,11 @@ static bool admit_nobody(struct http_request *request, void *arg)
 }
 
 static const struct http_route routes[] = {
-    {"GET", "/", answer, NULL}, {"POST", "/closed", answer, admit_nobody}, {0}};
+    {"GET", "/", answer, NULL},
+    {"POST", "/", answer, NULL},
+    {"POST", "/closed", answer, admit_nobody},
+    {0},
+};
 
 static struct http_server *start_full(void)
 {
@@ -104,11 +109,66 @@ static void chunks_that_nobody_may_bring_are_not_read_before(void **state)
     end_server(server);
 }
 
+#define EXPECTING "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+
+/* Behind half a "100 Continue" no other answer can be read. */
+static void one_whose_time_is_up_before_is_cut_without_another_answer(void **state)
+{
+    struct http_options options = usual_options(routes);
+    struct http_server *server;
+    int fd;
+
+    (void)state;
+    options.body_timeout_ms = 200;
+    atomic_store(&is_full, true);
+    server = start_server(&options);
+    fd = connect_to(server);
+    send_text(fd, EXPECTING);
+    assert_true(is_closed(fd));
+    assert_int_equal(http_stats(server).timeouts, 1);
+    atomic_store(&is_full, false);
+    WAIT_UNTIL(http_stats(server).connections == 0);
+    close(fd);
+    end_server(server);
+}
+
+static void *stop_at_once(void *server)
+{
+    http_stop(server, 0);
+    return NULL;
+}
+
+static void a_stop_before_cuts_it(void **state)
+{
+    struct http_server *server = start_full();
+    struct answer answer_;
+    pthread_t stopping;
+    int fd = connect_to(server);
+    int other = connect_to(server);
+
+    (void)state;
+    send_text(fd, EXPECTING);
+    for (int i = 0; i < 3; i++) { /* then it has been read */
+        send_text(other, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        receive(other, &answer_);
+    }
+    assert_int_equal(pthread_create(&stopping, NULL, stop_at_once, server), 0);
+    assert_true(is_closed(fd));
+    atomic_store(&is_full, false);
+    pthread_join(stopping, NULL);
+    assert_int_equal(http_stats(server).connections, 0);
+    http_close(server);
+    close(fd);
+    close(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_read_behind_a_small_body_before),
         cmocka_unit_test(chunks_that_nobody_may_bring_are_not_read_before),
+        cmocka_unit_test(one_whose_time_is_up_before_is_cut_without_another_answer),
+        cmocka_unit_test(a_stop_before_cuts_it),
     };
 
     return cmocka_run_group_tests_name("http/continue", tests, NULL, NULL);

@@ -218,6 +218,21 @@ static void a_refusal_of_head_has_no_body(void **state)
     close(fd);
 }
 
+static void a_refusal_behind_head_has_a_body(void **state)
+{
+    int fd = connect_to(*state);
+    struct answer answer_;
+
+    send_text(fd, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
+    receive_head(fd, &answer_);
+    assert_int_equal(answer_.status, 200);
+    send_text(fd, "GET / HTTP/1.1\r\n\r\n");
+    receive(fd, &answer_);
+    assert_error(&answer_, 400);
+    assert_true(is_closed(fd));
+    close(fd);
+}
+
 static void no_connection_is_left_behind(void **state)
 {
     WAIT_UNTIL(http_stats(*state).connections == 0);
@@ -237,6 +252,7 @@ int main(void)
         cmocka_unit_test(a_broken_chunk_is_400_in_json),
         cmocka_unit_test(a_refusal_ends_pipelined_requests_but_not_those_before),
         cmocka_unit_test(a_refusal_of_head_has_no_body),
+        cmocka_unit_test(a_refusal_behind_head_has_a_body),
         cmocka_unit_test(no_connection_is_left_behind),
     };
 

@@ -36,6 +36,13 @@ static void answer_with_headers(struct http_request *request, void *arg)
                  SLICE("{}"));
 }
 
+static void answer_with_field(struct http_request *request, void *arg)
+{
+    (void)arg;
+    http_request_answer_header(request, "x-field", "of this answer alone");
+    http_respond(request, 200, NULL, SLICE("{}"));
+}
+
 static void answer_nothing(struct http_request *request, void *arg)
 {
     (void)arg;
@@ -68,6 +75,7 @@ static const struct http_route routes[] = {
     {"POST", "/things/{}/retry", describe, NULL},
     {"GET", "/things/special", answer_nothing, NULL},
     {"GET", "/headers", answer_with_headers, NULL},
+    {"GET", "/field", answer_with_field, NULL},
     {"GET", "/error", answer_error, NULL},
     {"POST", "/padding", sum_padding, NULL},
     {0},
@@ -198,6 +206,20 @@ static void headers_go_both_ways(void **state)
     assert_null(header_of(&answer, "x-three"));
     assert_null(header_of(&answer, "server"));
     assert_non_null(header_of(&answer, "date"));
+}
+
+static void a_field_of_one_answer_is_not_in_the_next(void **state)
+{
+    int fd = connect_to(*state);
+    struct answer answer;
+
+    send_text(fd, "GET /field HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    receive(fd, &answer);
+    assert_string_equal(header_of(&answer, "x-field"), "of this answer alone");
+    receive(fd, &answer);
+    assert_string_equal(answer.body, "GET /? ||");
+    assert_null(header_of(&answer, "x-field"));
+    close(fd);
 }
 
 static void an_answer_without_content_keeps_the_connection(void **state)
@@ -398,6 +420,16 @@ static void who_has_begun_to_send_is_not_told_to_continue(void **state)
     close(fd);
 }
 
+static void who_has_nothing_to_send_is_not_told_to_continue(void **state)
+{
+    struct answer answer;
+
+    ask(*state,
+        "POST /things HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n",
+        &answer);
+    assert_string_equal(answer.body, "POST /things? ||");
+}
+
 /* Its version knows no 100 (RFC 9110, 10.1.1). */
 static void an_older_client_is_not_told_to_continue(void **state)
 {
@@ -557,6 +589,7 @@ int main(void)
         cmocka_unit_test(a_literal_path_goes_before_a_capture),
         cmocka_unit_test(head_is_get_without_the_body),
         cmocka_unit_test(headers_go_both_ways),
+        cmocka_unit_test(a_field_of_one_answer_is_not_in_the_next),
         cmocka_unit_test(an_answer_without_content_keeps_the_connection),
         cmocka_unit_test(an_errors_words_become_sound_json),
         cmocka_unit_test(a_body_comes_whole_or_in_chunks),
@@ -567,6 +600,7 @@ int main(void)
         cmocka_unit_test(a_client_may_ask_to_be_told_to_continue),
         cmocka_unit_test(a_client_need_not_wait_for_continue),
         cmocka_unit_test(who_has_begun_to_send_is_not_told_to_continue),
+        cmocka_unit_test(who_has_nothing_to_send_is_not_told_to_continue),
         cmocka_unit_test(an_older_client_is_not_told_to_continue),
         cmocka_unit_test(a_connection_carries_many_requests),
         cmocka_unit_test(a_connection_ends_when_the_client_says_so),

@@ -87,6 +87,29 @@ static void a_later_head_is_held_to_the_same_limit(void **state)
     end_server(server);
 }
 
+/* Two connections of one loop: the one that was there first is cut first, whatever it has sent. */
+static void the_first_byte_gives_no_more_time(void **state)
+{
+    struct http_options options = usual_options(routes);
+    struct http_server *server;
+    int first, second;
+
+    (void)state;
+    options.loops = 1;
+    options.header_timeout_ms = 5 * SHORT_MS;
+    server = start_server(&options);
+    first = connect_to(server);
+    second = connect_to(server);
+    WAIT_UNTIL(http_stats(server).connections == 2);
+    poll(NULL, 0, SHORT_MS / 2); /* some of the time passes */
+    send_text(first, "GET / HT");
+    assert_true(is_closed(second));
+    assert_false(is_silent(first));
+    close(first);
+    close(second);
+    end_server(server);
+}
+
 static void a_client_that_drips_its_body_is_cut(void **state)
 {
     static const char *const heads[] = {
@@ -184,6 +207,22 @@ static void a_client_that_does_not_read_its_answer_is_cut(void **state)
     end_server(server);
 }
 
+static void a_client_that_stays_after_the_last_answer_is_cut(void **state)
+{
+    struct http_options options = usual_options(routes);
+    struct http_server *server = start_server(&options);
+    struct answer answer_;
+    int fd = connect_to(server);
+
+    (void)state;
+    send_text(fd, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    receive(fd, &answer_);
+    assert_true(is_closed(fd));
+    WAIT_UNTIL(http_stats(server).connections == 0);
+    close(fd);
+    end_server(server);
+}
+
 static void slow_clients_hold_nobody_up(void **state)
 {
     struct http_options options = usual_options(routes);
@@ -214,11 +253,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_client_that_drips_its_head_is_cut),
         cmocka_unit_test(a_later_head_is_held_to_the_same_limit),
+        cmocka_unit_test(the_first_byte_gives_no_more_time),
         cmocka_unit_test(a_client_that_drips_its_body_is_cut),
         cmocka_unit_test(a_client_that_was_told_to_continue_and_does_not_is_cut),
         cmocka_unit_test(a_connection_that_says_nothing_is_closed),
         cmocka_unit_test(an_idle_connection_is_closed_and_not_called_slow),
         cmocka_unit_test(a_client_that_does_not_read_its_answer_is_cut),
+        cmocka_unit_test(a_client_that_stays_after_the_last_answer_is_cut),
         cmocka_unit_test(slow_clients_hold_nobody_up),
     };
 

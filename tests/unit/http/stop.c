@@ -7,7 +7,31 @@ static void answer(struct http_request *request, void *arg)
     http_respond(request, 200, NULL, SLICE("{}"));
 }
 
-static const struct http_route routes[] = {{"POST", "/later", later_handle, NULL},
+enum { MUCH = 16 * 1024 * 1024 }; /* more than the kernel takes */
+
+static void answer_much(struct http_request *request, void *arg)
+{
+    char *body = mem_zalloc(MUCH);
+
+    (void)arg;
+    http_respond(request, 200, NULL, (struct slice){body, MUCH});
+    free(body);
+}
+
+static atomic_bool stalled, may_go_on;
+
+/* Holds its loop up. */
+static void stall(struct http_request *request, void *arg)
+{
+    (void)arg;
+    atomic_store(&stalled, true);
+    WAIT_UNTIL(atomic_load(&may_go_on));
+    http_respond(request, 200, NULL, SLICE("{}"));
+}
+
+static const struct http_route routes[] = {{"GET", "/much", answer_much, NULL},
+                                           {"GET", "/stall", stall, NULL},
+                                           {"POST", "/later", later_handle, NULL},
                                            {"POST", "/released", later_release, NULL},
                                            {"GET", "/", answer, NULL},
                                            {0}};
@@ -15,6 +39,7 @@ static const struct http_route routes[] = {{"POST", "/later", later_handle, NULL
 #define LATER "POST /later HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
 #define RELEASED "POST /released HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
 #define GET "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+#define STALL "GET /stall HTTP/1.1\r\nHost: x\r\n\r\n"
 #define LONG_MS (PATIENCE_S * 1000)
 
 static struct http_server *start_later(void)
@@ -102,6 +127,114 @@ static void open_requests_are_finished_and_idle_connections_closed(void **state)
     close(fresh);
     close(waiting);
     close(arriving);
+}
+
+/* What ends a connection is the stop, and no limit. */
+static struct http_server *start_patient(void)
+{
+    struct http_options options = usual_options(routes);
+
+    options.header_timeout_ms = options.idle_timeout_ms = 10 * LONG_MS;
+    return start_server(&options);
+}
+
+/* An idle connection on one of the two loops: the server closes it when it begins to stop. */
+static int connect_idle(const struct http_server *server)
+{
+    struct answer answer_;
+    int fd = connect_to(server);
+
+    send_text(fd, GET);
+    receive(fd, &answer_);
+    assert_int_equal(answer_.status, 200);
+    return fd;
+}
+
+/* A connection on the other loop, which it holds up. */
+static int connect_stalled(const struct http_server *server, const char *requests)
+{
+    int fd = connect_to(server);
+
+    atomic_store(&stalled, false);
+    atomic_store(&may_go_on, false);
+    send_text(fd, requests);
+    WAIT_UNTIL(atomic_load(&stalled));
+    return fd;
+}
+
+static void an_answer_on_its_way_is_finished_and_its_connection_closed(void **state)
+{
+    struct http_server *server = start_patient();
+    struct stopping stopping;
+    struct answer answer_;
+    static char bytes[65536];
+    int idle = connect_idle(server);
+    int reading = connect_to(server);
+
+    (void)state;
+    send_text(reading, "GET /much HTTP/1.1\r\nHost: x\r\n\r\n");
+    WAIT_UNTIL(http_stats(server).requests == 2);
+    begin_stop(&stopping, server, 2 * LONG_MS);
+    assert_true(is_closed(idle));
+    receive_head(reading, &answer_);
+    for (size_t left = MUCH; left > 0; left -= sizeof bytes)
+        receive_exactly(reading, bytes, sizeof bytes);
+    assert_true(is_closed(reading));
+    pthread_join(stopping.thread, NULL);
+    http_close(server);
+    close(idle);
+    close(reading);
+}
+
+/* The last answer says that it is. */
+static void requests_that_wait_to_be_read_are_not_dropped_in_silence(void **state)
+{
+    struct http_server *server = start_patient();
+    struct stopping stopping;
+    struct answer answer_;
+    int idle = connect_idle(server);
+    int fd = connect_stalled(server, STALL GET GET GET);
+
+    (void)state;
+    begin_stop(&stopping, server, 2 * LONG_MS);
+    assert_true(is_closed(idle));
+    atomic_store(&may_go_on, true);
+    do
+        receive(fd, &answer_);
+    while (header_of(&answer_, "connection") == NULL);
+    assert_true(is_closed(fd));
+    pthread_join(stopping.thread, NULL);
+    http_close(server);
+    close(idle);
+    close(fd);
+}
+
+static void a_connection_that_comes_to_a_loop_which_stops_is_closed(void **state)
+{
+    struct http_server *server = start_patient();
+    struct stopping stopping;
+    struct answer answer_;
+    int idle = connect_idle(server);
+    int fd = connect_stalled(server, STALL);
+    int beside = connect_to(server); /* to the loop that runs */
+    int late;
+
+    (void)state;
+    WAIT_UNTIL(http_stats(server).accepted == 3);
+    late = connect_to(server); /* to the one with fewer */
+    WAIT_UNTIL(http_stats(server).accepted == 4);
+    begin_stop(&stopping, server, 2 * LONG_MS);
+    assert_true(is_closed(idle));
+    atomic_store(&may_go_on, true);
+    receive(fd, &answer_);
+    assert_int_equal(answer_.status, 200);
+    assert_true(is_closed(late));
+    pthread_join(stopping.thread, NULL);
+    http_close(server);
+    close(idle);
+    close(fd);
+    close(beside);
+    close(late);
 }
 
 static void what_is_not_done_at_the_deadline_is_cut(void **state)
@@ -268,6 +401,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(open_requests_are_finished_and_idle_connections_closed),
+        cmocka_unit_test(an_answer_on_its_way_is_finished_and_its_connection_closed),
+        cmocka_unit_test(requests_that_wait_to_be_read_are_not_dropped_in_silence),
+        cmocka_unit_test(a_connection_that_comes_to_a_loop_which_stops_is_closed),
         cmocka_unit_test(what_is_not_done_at_the_deadline_is_cut),
         cmocka_unit_test(what_is_released_is_cut_without_an_answer),
         cmocka_unit_test(an_answer_after_the_cut_goes_nowhere),

@@ -433,6 +433,27 @@ static void a_client_that_sends_no_request_after_its_handshake_is_cut(void **sta
     end_server(server);
 }
 
+/* What is said in the clear it could not read. */
+static void one_over_the_bound_of_its_address_is_closed_without_a_word(void **state)
+{
+    struct http_options options = tls_options();
+    struct http_server *server;
+    struct client client;
+    int fd;
+
+    (void)state;
+    options.max_connections_per_address = 1;
+    server = start_server(&options);
+    client = connect_tls(server);
+    fd = connect_to(server);
+    assert_true(is_closed(fd));
+    WAIT_UNTIL(http_stats(server).turned_away == 1);
+    assert_served(&client, "/x");
+    close(fd);
+    close_client(&client);
+    end_server(server);
+}
+
 static void stopping_ends_all_connections_in_order(void **state)
 {
     struct http_options options = tls_options();
@@ -515,6 +536,7 @@ int main(void)
         cmocka_unit_test(a_ticket_resumes_a_session),
         cmocka_unit_test(a_slow_handshake_is_cut),
         cmocka_unit_test(a_client_that_sends_no_request_after_its_handshake_is_cut),
+        cmocka_unit_test(one_over_the_bound_of_its_address_is_closed_without_a_word),
         cmocka_unit_test(stopping_ends_all_connections_in_order),
         cmocka_unit_test(a_plain_and_a_tls_port_stand_side_by_side),
     };
