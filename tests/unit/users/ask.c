@@ -187,12 +187,17 @@ static enum users_answer find(struct users *users, const char *session)
     return users_find(users, slice_of(session), clock_wall_us(), name);
 }
 
-/* For one that arrived an hour ago. */
-static enum users_answer find_old(struct users *users, const char *session)
+static enum users_answer find_of(struct users *users, const char *session, int64_t seconds_ago)
 {
     char name[USERS_NAME_SIZE];
 
-    return users_find(users, slice_of(session), clock_wall_us() - INT64_C(3600000000), name);
+    return users_find(users, slice_of(session), clock_wall_us() - seconds_ago * 1000000, name);
+}
+
+/* For one that arrived an hour ago. */
+static enum users_answer find_old(struct users *users, const char *session)
+{
+    return find_of(users, session, 3600);
 }
 
 static void an_answer_is_known_once_it_was_asked_for(void **state)
@@ -211,6 +216,7 @@ static void an_answer_is_known_once_it_was_asked_for(void **state)
     assert_int_equal(find_old(users, "user-jdoe"), USERS_RESOLVED);
     assert_int_equal(users_status(users).requests, 2);
     assert_int_equal(users_status(users).failures, 0);
+    assert_int_equal(users_pause_ms(users), 0);
     users_close(users);
 }
 
@@ -252,6 +258,7 @@ static void who_is_down_is_told_from_who_failed_once(void **state)
     assert_true(users_status(users).down);
     assert_non_null(strstr(users_status(users).last_error, "answered with 503"));
     assert_int_equal(find(users, "user-jdoe"), USERS_OPEN);
+    assert_int_equal(find_of(users, "user-jdoe", 30), USERS_OPEN);
     assert_int_equal(find_old(users, "user-jdoe"), USERS_GIVEN_UP);
     assert_int_equal(find_old(users, "user-never-asked"), USERS_GIVEN_UP);
     atomic_store(&provider.broken, false);
@@ -259,6 +266,9 @@ static void who_is_down_is_told_from_who_failed_once(void **state)
     assert_false(users_status(users).down);
     assert_int_equal(find_old(users, "user-jdoe"), USERS_RESOLVED);
     assert_int_equal(find_old(users, "user-never-asked"), USERS_OPEN);
+    atomic_store(&provider.broken, true);
+    ask(users, "user-other"); /* failures before the answer count no more */
+    assert_false(users_status(users).down);
     users_close(users);
 }
 
@@ -303,6 +313,33 @@ static void a_session_that_fails_alone_is_given_up_before_its_time(void **state)
     for (size_t i = 0; i < count; i++)
         assert_int_equal(users_find(users, slice_of(poisons[i]), later_us, name), USERS_GIVEN_UP);
     assert_int_equal(users_find(users, SLICE("poison-2"), later_us, name), USERS_OPEN);
+    users_close(users);
+}
+
+static void a_session_that_fails_alone_has_some_time(void **state)
+{
+    struct users *users = open_users(60000, 5000);
+    (void)state;
+
+    for (int i = 0; i < 3; i++)
+        ask(users, "poison-400");
+    ask(users, "user-jdoe");
+    assert_int_equal(find(users, "poison-400"), USERS_OPEN);
+    users_close(users);
+}
+
+static void after_its_time_three_failures_are_enough(void **state)
+{
+    struct users *users = open_users(60000, 5000);
+    (void)state;
+
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(find_old(users, "poison-502"), USERS_OPEN);
+        ask(users, "poison-502");
+    }
+    assert_false(users_status(users).down);
+    assert_int_equal(find_of(users, "poison-502", 30), USERS_OPEN);
+    assert_int_equal(find_old(users, "poison-502"), USERS_GIVEN_UP);
     users_close(users);
 }
 
@@ -404,6 +441,8 @@ int main(void)
         WITH_PROVIDER(who_is_down_is_told_from_who_failed_once),
         WITH_PROVIDER(while_down_one_question_finds_out),
         WITH_PROVIDER(a_session_that_fails_alone_is_given_up_before_its_time),
+        WITH_PROVIDER(a_session_that_fails_alone_has_some_time),
+        WITH_PROVIDER(after_its_time_three_failures_are_enough),
         WITH_PROVIDER(a_provider_in_trouble_is_no_sessions_fault),
         WITH_PROVIDER(an_interruption_ends_questions_that_hang),
         WITH_PROVIDER(several_threads_may_ask),

@@ -105,6 +105,8 @@ static void what_is_a_pseudonym_already_stays_as_it_is(void **state)
     assert_string_equal(first, again);
     assert_true(users_pseudonym(users, SLICE("p_0123456789abcdef0123456789abcdeF"), again));
     assert_string_not_equal(again, "p_0123456789abcdef0123456789abcdeF");
+    assert_true(users_pseudonym(users, SLICE("p_0123456789abcdef0123456789abcdeg"), again));
+    assert_string_not_equal(again, "p_0123456789abcdef0123456789abcdeg");
     assert_true(users_pseudonym(users, SLICE("p_0123456789abcdef0123456789abcde"), again));
     assert_int_equal(strlen(again), USERS_PSEUDONYM_SIZE - 1);
     users_close(users);
