@@ -3,6 +3,8 @@
  */
 #include "ring.h"
 
+#include "base/mem.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -109,6 +111,30 @@ static void a_request_that_is_wrong_is_told_where(void **state)
     close_bench(&bench);
 }
 
+static void a_key_has_no_more_products_than_it_may(void **state)
+{
+    struct bench bench;
+    char key[AUTH_KEY_SIZE];
+
+    (void)state;
+    start_bench(&bench, 10);
+    for (int count = APIKEY_MOST_LIST; count <= APIKEY_MOST_LIST + 1; count++) {
+        struct buf text = {0};
+
+        buf_append_text(&text, "{\"scope\":\"write\",\"products\":[1");
+        for (int i = 1; i < count; i++)
+            buf_append_text(&text, ",1");
+        buf_append_text(&text, "]}");
+        buf_append_char(&text, '\0');
+        if (count == APIKEY_MOST_LIST)
+            create(&bench, text.data, key);
+        else
+            is_refused(&bench, text.data, "products: must be a list of at most");
+        buf_free(&text);
+    }
+    close_bench(&bench);
+}
+
 static void a_key_ends_at_its_time(void **state)
 {
     struct bench bench;
@@ -187,6 +213,28 @@ static void only_the_whole_key_is_the_key(void **state)
     assert_int_equal(check(&bench, text), ERR_INVALID);
     assert_int_equal(check(&bench, key), 0);
     close_bench(&bench);
+}
+
+static void every_byte_of_the_digest_counts(void **state)
+{
+    EVP_MD_CTX *sha256 = EVP_MD_CTX_new();
+
+    (void)state;
+    assert_int_equal(EVP_DigestInit_ex2(sha256, EVP_sha256(), NULL), 1);
+    for (int i = 0; i <= APIKEY_DIGEST; i++) {
+        struct auth_apikey *key = mem_zalloc(sizeof *key);
+        struct auth_apikeys *set;
+        char text[AUTH_KEY_SIZE];
+
+        assert_int_equal(apikey_make(key, text, NULL), 0);
+        if (i < APIKEY_DIGEST)
+            key->digest[i] ^= 1;
+        set = auth_apikeys_new(&key, 1);
+        assert_int_equal(auth_apikeys_find(set, sha256, slice_of(text)) != NULL,
+                         i == APIKEY_DIGEST);
+        auth_apikeys_free(set);
+    }
+    EVP_MD_CTX_free(sha256);
 }
 
 static void no_keys_at_all_refuse_as_well(void **state)
@@ -309,9 +357,11 @@ int main(void)
         cmocka_unit_test(a_write_key_says_what_it_may),
         cmocka_unit_test(readers_and_admins_do_not_write),
         cmocka_unit_test(a_request_that_is_wrong_is_told_where),
+        cmocka_unit_test(a_key_has_no_more_products_than_it_may),
         cmocka_unit_test(a_key_ends_at_its_time),
         cmocka_unit_test(an_origin_is_known_as_long_as_any_key_has_it),
         cmocka_unit_test(only_the_whole_key_is_the_key),
+        cmocka_unit_test(every_byte_of_the_digest_counts),
         cmocka_unit_test(no_keys_at_all_refuse_as_well),
         cmocka_unit_test(keys_differ_and_are_found_among_many),
         cmocka_unit_test(an_origin_lasts_as_long_as_its_last_key),

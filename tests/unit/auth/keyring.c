@@ -354,6 +354,8 @@ static void the_operator_may_all_and_leaves_at_the_end(void **state)
     assert_int_equal(check_at(&bench, admitted, NOW, &claims), 0);
     assert_string_equal(claims->subject, "operator");
     assert_int_equal(claims->scopes, AUTH_WRITE | AUTH_READ | AUTH_ADMIN);
+    assert_int_equal(auth_check_key(bench.cache, slice_of(admitted), NOW, &claims, NULL),
+                     ERR_DENIED); /* not in a URL */
     list = listed(&bench);
     snprintf(id, sizeof id, "%.10s", admitted + 3);
     assert_null(strstr(list.data, id));

@@ -3,6 +3,8 @@
  */
 #include "forge.h"
 
+#include "auth/auth_priv.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -209,6 +211,7 @@ static void every_sample_is_judged_as_it_should(void **state)
             assert_int_equal(strncmp(claims->subject, "urn:pennlabs:", 13), 0);
             assert_true(claims->expires_us > NOW_US - 30000000);
             assert_false(claims->development);
+            assert_int_equal(claims->scopes, AUTH_WRITE | AUTH_READ);
         }
         buf_free(&token);
     }
@@ -222,6 +225,47 @@ static void is_refused(struct slice token, const char *words)
     assert_int_equal(check(token, &err, &claims), ERR_INVALID);
     assert_string_equal(err.text, words);
     assert_null(claims);
+}
+
+static int read_by(const struct auth_keys *set, enum signer signer, const char *header)
+{
+    struct auth_token token;
+    struct buf text = {0};
+    int rc;
+
+    forge_token(keys[signer], header, GOOD, &text);
+    rc = auth_token_read(set, &auth->urns, buf_slice(&text), &token, NULL);
+    buf_free(&text);
+    return rc;
+}
+
+/* Else anybody could have the keys fetched as often as they may be. */
+static void only_a_key_that_is_not_in_the_set_may_be_a_new_one(void **state)
+{
+    (void)state;
+    assert_int_equal(read_by(auth->keys, STRANGER, RS), ERR_NOT_FOUND);
+    assert_int_equal(read_by(auth->keys, ONE, "{\"alg\":\"RS256\",\"kid\":\"nine\"}"),
+                     ERR_NOT_FOUND);
+    assert_int_equal(read_by(auth->keys, STRANGER, "{\"alg\":\"RS256\",\"kid\":\"one\"}"),
+                     ERR_INVALID);
+    assert_int_equal(read_by(auth->keys, ONE, "{\"alg\":\"RS256\",\"kid\":\"three\"}"),
+                     ERR_INVALID);
+}
+
+static void a_key_without_a_name_takes_no_token_that_names_one(void **state)
+{
+    struct auth_keys *set;
+    struct buf text = {0};
+
+    (void)state;
+    buf_append_text(&text, "{\"keys\":[");
+    forge_jwk(keys[ONE], "", &text);
+    buf_append_text(&text, "]}");
+    assert_int_equal(auth_keys_parse(buf_slice(&text), false, &set, NULL), 0);
+    assert_int_equal(read_by(set, ONE, RS), 0);
+    assert_int_equal(read_by(set, ONE, "{\"alg\":\"RS256\",\"kid\":\"one\"}"), ERR_NOT_FOUND);
+    auth_keys_free(set);
+    buf_free(&text);
 }
 
 static void a_public_key_is_no_hmac_secret(void **state)
@@ -460,6 +504,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_sample_is_judged_as_it_should),
+        cmocka_unit_test(only_a_key_that_is_not_in_the_set_may_be_a_new_one),
+        cmocka_unit_test(a_key_without_a_name_takes_no_token_that_names_one),
         cmocka_unit_test(a_public_key_is_no_hmac_secret),
         cmocka_unit_test(an_embedded_key_verifies_nothing),
         cmocka_unit_test(every_flipped_character_is_noticed),
