@@ -214,6 +214,8 @@ static void other_timestamps_are_refused(void **state)
         {"1e300", "less_than"},
         {"1e9999", "less_than"},
         {"1e99999999999999999999999", "less_than"},
+        {"1e18446744073709551616", "less_than"}, /* 0 modulo 2^64, and */
+        {"18446744073709.551616", "less_than"},  /* so are its microseconds */
         {"123456789012345678901234567890", "less_than"},
         {"true", "datetime_parsing"},
         {"null", "datetime_parsing"},

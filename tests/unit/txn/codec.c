@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
+#include <endian.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -89,6 +90,10 @@ static void every_field_survives_the_round_trip(void **state)
     txn.session = SLICE("f3a1");
     assert_round_trip(&txn);
     txn.client_id = SLICE("7d2c");
+    assert_round_trip(&txn);
+    datapoints[1].value = SLICE("a value where there was none");
+    assert_round_trip(&txn);
+    datapoints[1].value = (struct slice){0};
     assert_round_trip(&txn);
 }
 
@@ -349,13 +354,19 @@ static void numbers_have_one_form_and_a_bound(void **state)
     assert_int_equal(decode_tail("\1\0\0", TAIL("\0\1\1k\0")), 0);
     assert_int_equal(decode_tail("\1\0\0", TAIL("\0\x81\0\1k\0")), ERR_CORRUPT); /* 1 in 2 bytes */
     assert_int_equal(decode_tail("\1\0\0", TAIL("\x80\0\1\1k\0")), ERR_CORRUPT); /* 0 in 2 bytes */
-    assert_int_equal(decode_tail("\1\0\0", TAIL("\1\1\1k\0")), 0);               /* 1 us later */
-    assert_int_equal(decode_tail("\1\0\0", TAIL("\2\1\1k\0")), ERR_CORRUPT);     /* before 1970 */
+    /* The same with more than 8 bytes behind it. */
+    assert_int_equal(decode_tail("\1\0\0", TAIL("\x80\0\1\5abcde\0")), ERR_CORRUPT);
+    assert_int_equal(decode_tail("\1\0\0", TAIL("\0\0")), ERR_CORRUPT);      /* nothing */
+    assert_int_equal(decode_tail("\1\0\0", TAIL("\1\1\1k\0")), 0);           /* 1 us later */
+    assert_int_equal(decode_tail("\1\0\0", TAIL("\2\1\1k\0")), ERR_CORRUPT); /* before 1970 */
     assert_int_equal(decode_tail("\1\0\0", TAIL("\xff\xff\xff\xff\xff\xff\xff\xff\xff\1\1\1k\0")),
                      ERR_CORRUPT);
     assert_int_equal(decode_tail("\1\0\0", TAIL("\xff\xff\xff\xff\xff\xff\xff\xff\xff\2\1\1k\0")),
                      ERR_CORRUPT);
     assert_int_equal(decode_tail("\1\0\0", TAIL("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\1\1k\0")),
+                     ERR_CORRUPT);
+    /* 1, and a bit that is beyond 64. */
+    assert_int_equal(decode_tail("\1\0\0", TAIL("\x81\x80\x80\x80\x80\x80\x80\x80\x80\2\1\1k\0")),
                      ERR_CORRUPT);
     assert_int_equal(decode_tail("\1\2\0", TAIL("\0\0\1\1k\0")), ERR_CORRUPT); /* empty id */
     assert_int_equal(decode_tail("\1\2\0", TAIL("\0\1i\1\1k\0")), 0);
@@ -363,6 +374,29 @@ static void numbers_have_one_form_and_a_bound(void **state)
     assert_int_equal(decode_tail("\1\4\0", TAIL("\0\1s\1\1k\0")), 0);
     assert_int_equal(decode_tail("\1\5\0", TAIL("\0\1p\1s\1\1k\0")), ERR_CORRUPT); /* both */
 #undef TAIL
+}
+
+/* Arrival is in bytes 3 to 10, and the timestamp goes with it. */
+static void instants_behind_their_bounds_are_corrupt(void **state)
+{
+    struct txn_datapoint datapoint = {SLICE("k"), SLICE("v")};
+    struct txn txn = {
+        .received_us = INT64_C(253402300799999999), .count = 1, .datapoints = &datapoint};
+    char bytes[256];
+    size_t len;
+    (void)state;
+
+    txn.timestamp_us = CLOCK_MAX_US - 2;
+    len = txn_encode(&txn, bytes);
+    assert_int_equal(decode(bytes, len), 0);
+    memcpy(bytes + 3, &(uint64_t){htole64(UINT64_C(253402300800000000))}, 8);
+    assert_int_equal(decode(bytes, len), ERR_CORRUPT);
+    txn.received_us = 0;
+    txn.timestamp_us = CLOCK_MAX_US - 1;
+    len = txn_encode(&txn, bytes);
+    assert_int_equal(decode(bytes, len), 0);
+    bytes[3]++;
+    assert_int_equal(decode(bytes, len), ERR_CORRUPT);
 }
 
 static void lengths_over_their_bounds_are_corrupt(void **state)
@@ -429,6 +463,7 @@ int main(void)
         cmocka_unit_test(a_byte_too_many_is_corrupt),
         cmocka_unit_test(one_wrong_byte_is_told_apart),
         cmocka_unit_test(numbers_have_one_form_and_a_bound),
+        cmocka_unit_test(instants_behind_their_bounds_are_corrupt),
         cmocka_unit_test(lengths_over_their_bounds_are_corrupt),
         cmocka_unit_test(more_than_a_thousand_datapoints_are_corrupt),
     };
