@@ -2,7 +2,7 @@
  * Asking a provider that runs in this test: many at a time, again after failures, and until
  * when. A token "user-x" is of user x, "poison-400" is answered with 400, others are not active.
  */
-#include "users/users.h"
+#include "users/users_priv.h"
 
 #include "base/clock.h"
 
@@ -418,6 +418,26 @@ static void several_threads_may_ask(void **state)
     users_close(users);
 }
 
+/* RFC 6749, section 2.3.1. */
+static void credentials_are_encoded_as_a_form_has_them(void **state)
+{
+    struct users_options options = {
+        .url = provider.url,
+        .client_id = "labs analytics",
+        .client_secret = "a+b/c:d%\xc3\xa9-._~",
+        .user_members = "username",
+        .cache = 4 * USERS_AT_ONCE,
+        .connections = 1,
+    };
+    struct users *users;
+    (void)state;
+
+    assert_int_equal(users_open(&options, &users, NULL), 0);
+    assert_string_equal(users->login, "labs+analytics");
+    assert_string_equal(users->secret, "a%2Bb%2Fc%3Ad%25%C3%A9-._~");
+    users_close(users);
+}
+
 static void without_a_url_sessions_are_of_no_use(void **state)
 {
     struct users *users;
@@ -446,6 +466,7 @@ int main(void)
         WITH_PROVIDER(a_provider_in_trouble_is_no_sessions_fault),
         WITH_PROVIDER(an_interruption_ends_questions_that_hang),
         WITH_PROVIDER(several_threads_may_ask),
+        cmocka_unit_test(credentials_are_encoded_as_a_form_has_them),
         cmocka_unit_test(without_a_url_sessions_are_of_no_use),
     };
 
