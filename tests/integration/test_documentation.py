@@ -7,7 +7,8 @@ import sqlite3
 import subprocess
 
 import pytest
-from support.paths import ROOT
+from support.engine import a_transaction
+from support.paths import BINARY, ROOT
 
 BLOCK = re.compile(r"^```(?:\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXAMPLES = [
@@ -118,6 +119,44 @@ def test_every_column_of_the_store_is_explained_and_no_other(engines, store_url)
         columns.setdefault(table, []).append(column)
     assert {table: list(engine.query(f"SELECT * FROM {table}")[0]) for table in columns} == columns
     assert sorted(columns) == ["event", "forward_cursor", "schema_migration"]
+
+
+def test_the_embedded_store_is_copied_to_postgres_as_it_stands(engines, postgres):
+    page = (ROOT / "docs/operation.md").read_text()
+    script = next(block for block in BLOCK.findall(page) if "sqlite3" in block)
+    texts = [
+        "",
+        None,
+        "\\N",
+        "\\",
+        "a\n\\.\nb",
+        "a\r\nb\r",
+        "a\tb",
+        "\\.",
+        '"x","y"',
+        "\x01\x1b\x7f",
+    ]
+    members = [{"key": text or "-", "value": text} for text in texts]
+    engine = engines()
+    answer = engine.post(a_transaction(pennkey="a\n\\.\n\tb", data=members))
+    assert answer.status_code == 200, answer.text
+    engine.wait_until_stored()
+    engine.stop()
+    before = engine.events()
+    engine.options["DATABASE_URL"] = postgres.url()
+    done = subprocess.run(
+        ["sh", "-euc", re.sub(r"^URL=.*", f"URL='{postgres.url()}'", script)],
+        cwd=engine.data_dir,
+        env=engine.environment | {"PATH": f"{BINARY.parent}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    columns = ["transaction_id", "product", "pennkey", "datapoint", "value"]
+    assert [[row[name] for name in columns] for row in engine.events()] == [
+        [row[name] for name in columns] for row in before
+    ]
 
 
 def test_every_column_of_the_ledger_is_explained_and_no_other(engines):
