@@ -7,6 +7,7 @@
 #include "api/api_priv.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 
 #include <inttypes.h>
 
@@ -22,6 +23,7 @@ struct readings {
     struct upkeep_status upkeep;
     struct auth_status keys;
     uint64_t accepted, rejected, datapoints, refused, limited_requests, limited_datapoints;
+    uint64_t log_lost;
     double uptime, keys_age;
     bool refusing;
 };
@@ -175,6 +177,8 @@ static const struct metric {
      FIELD(keys.failures, READ_UINT)},
     {"token_refusals_total", "", "counter", "Requests without a good token.",
      FIELD(tokens.refused, READ_UINT)},
+    {"log_lines_lost_total", "", "counter", "Lines of the log that nobody read in time.",
+     FIELD(log_lost, READ_UINT)},
 };
 
 static uint64_t counted(const atomic_uint_fast64_t *counter)
@@ -204,6 +208,7 @@ static void take_readings(struct api *api, struct readings *readings)
         .http = http_stats(api->server),
         .uptime = (double)(clock_mono_us() - view->started_us) / 1e6,
         .refusing = queue_refusing(view->queue, NULL),
+        .log_lost = log_lost(),
     };
     auth_status(view->auth, &readings->keys);
     readings->keys_age = age_of_keys(view, &readings->keys);

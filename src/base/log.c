@@ -2,6 +2,10 @@
  * One line an event. Control characters and bytes that are no UTF-8 are escaped in both forms,
  * quotes in JSON, so that words from outside (a store's error, a path) cannot forge a line or spoil
  * it. Lines of the audit (log_audit.c) are put together in the same way.
+ *
+ * A reader of stderr that stalls (a full pipe) must not hold up who has something to say: a line
+ * that would have to wait is lost, and counted. One thread at a time asks whether there is room for
+ * a line and writes it.
  */
 #include "base/log.h"
 #include "base/log_priv.h"
@@ -9,12 +13,20 @@
 #include "base/clock.h"
 #include "base/utf8.h"
 
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 static enum log_level lowest_level = LOG_INFO;
 static bool as_json;
+
+static pthread_mutex_t writing = PTHREAD_MUTEX_INITIALIZER;
+static bool untold; /* whether lines were lost since that was last said; under the lock */
+static atomic_uint_fast64_t lost;
 
 static const char *const level_names[] = {"debug", "info", "warning", "error"};
 
@@ -29,10 +41,32 @@ bool log_is_json(void)
     return as_json;
 }
 
+uint64_t log_lost(void)
+{
+    return atomic_load_explicit(&lost, memory_order_relaxed);
+}
+
 void log_line(const char *line, size_t len)
 {
-    if (write(STDERR_FILENO, line, len) < 0)
-        return; /* nowhere left to say it */
+    struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+    ssize_t written = 0;
+    bool tell = false;
+
+    pthread_mutex_lock(&writing);
+    if (poll(&out, 1, 0) == 0) {
+        atomic_fetch_add_explicit(&lost, 1, memory_order_relaxed);
+        untold = true;
+    } else {
+        written = write(STDERR_FILENO, line, len);
+        tell = untold;
+        untold = false;
+    }
+    pthread_mutex_unlock(&writing);
+    (void)written; /* if it failed there is nowhere left to say it */
+    if (tell)
+        log_warning("log",
+                    "%" PRIu64 " lines of the log were lost since the start: nobody read them",
+                    log_lost());
 }
 
 /* Escapes into out, at most size - 1 bytes; returns the bytes written. */

@@ -3,7 +3,8 @@
  *
  * Rooms log what an operator acts on: a fault once when it starts and once when it
  * ends, never per request, never a secret. Any thread may log; a line is one
- * write(2). log_open() is called once, before threads start.
+ * write(2), and never waits: while nobody reads a full stderr, lines are lost and counted.
+ * log_open() is called once, before threads start.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -11,10 +12,13 @@
 #include "base/err.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
 
 void log_open(enum log_level lowest, bool json);
+
+uint64_t log_lost(void); /* lines, since the start */
 
 /* `room` is the speaking room ("forward"); the words are one sentence, no newline. */
 void log_write(enum log_level level, const char *room, const char *fmt, ...) PRINTF_LIKE(3, 4);

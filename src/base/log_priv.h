@@ -10,7 +10,7 @@
 /* Are lines JSON? */
 bool log_is_json(void);
 
-/* Writes a whole line with its newline. */
+/* Writes a whole line with its newline, of PIPE_BUF bytes at most, if that need not wait. */
 void log_line(const char *line, size_t len);
 
 #endif

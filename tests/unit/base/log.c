@@ -1,6 +1,7 @@
 /* The log's lines, as they stand on stderr. */
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -82,12 +83,53 @@ static void words_that_are_too_long_end_with_a_whole_line(void **state)
     }
 }
 
+static void fill(int pipe_end)
+{
+    static const char dots[4096];
+
+    fcntl(pipe_end, F_SETFL, O_NONBLOCK);
+    while (write(pipe_end, dots, sizeof dots) > 0)
+        ;
+    fcntl(pipe_end, F_SETFL, 0);
+}
+
+static void a_reader_that_stalls_holds_nobody_up(void **state)
+{
+    static char heap[1 << 20];
+    char line[PIPE_BUF];
+    int kept = dup(STDERR_FILENO);
+    int ends[2];
+    ssize_t len;
+    (void)state;
+
+    log_open(LOG_INFO, false);
+    assert_int_equal(pipe(ends), 0);
+    fill(ends[1]);
+    dup2(ends[1], STDERR_FILENO);
+    log_info("test", "lost");
+    log_audit(&(struct log_audit){.action = "login", .outcome = "refused"});
+    assert_int_equal(log_lost(), 2);
+    assert_true(read(ends[0], heap, sizeof heap) > 0);
+    log_info("test", "said");
+    dup2(kept, STDERR_FILENO);
+    close(kept);
+    close(ends[1]);
+    len = read(ends[0], line, sizeof line - 1);
+    close(ends[0]);
+    assert_true(len > STAMP);
+    line[len] = '\0';
+    assert_non_null(strstr(line, "warning log: 2 lines of the log were lost since the start"));
+    assert_non_null(strstr(line, "info    test: said\n"));
+    assert_int_equal(log_lost(), 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_line_is_one_line_and_ends),
         cmocka_unit_test(what_is_no_utf8_is_escaped_byte_by_byte),
         cmocka_unit_test(words_that_are_too_long_end_with_a_whole_line),
+        cmocka_unit_test(a_reader_that_stalls_holds_nobody_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
