@@ -5,9 +5,9 @@
  *
  * The committer takes whatever has been handed in when it begins a round; what comes while
  * it writes and syncs waits for the next: that is the group in group commit.
- * A producer refuses when its batches hold max_bytes, or while the log refuses as a whole; and what
- * several tickets share a batch for fits into one segment, because such a batch is refused as a
- * whole, without a trace, when there is no room for it.
+ * A producer refuses when its batches hold max_bytes, or while the log refuses as a whole. It also
+ * refuses a ticket a place in a batch of others that no segment would hold: a batch that fits into
+ * one leaves nothing on disk when there is no room for it.
  *
  * A ticket's done() may append and flush again: its own batch is still under way then, and
  * what found no free batch goes in when this one has come home.

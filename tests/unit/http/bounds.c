@@ -9,17 +9,6 @@ static void answer(struct http_request *request, void *arg)
     http_respond(request, 200, NULL, SLICE("{}"));
 }
 
-enum { MUCH = 16 * 1024 * 1024 }; /* more than the kernel takes */
-
-static void answer_much(struct http_request *request, void *arg)
-{
-    char *body = mem_zalloc(MUCH);
-
-    (void)arg;
-    http_respond(request, 200, NULL, (struct slice){body, MUCH});
-    free(body);
-}
-
 static _Atomic unsigned asked; /* for admission */
 
 /* Takes in what names itself a friend's. */

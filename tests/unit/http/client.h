@@ -243,4 +243,16 @@ __attribute__((unused)) static void assert_error(const struct answer *answer, in
         }                                                                                          \
     } while (0)
 
+enum { MUCH = 16 * 1024 * 1024 }; /* more than the kernel takes */
+
+/* A handler. */
+__attribute__((unused)) static void answer_much(struct http_request *request, void *arg)
+{
+    char *body = mem_zalloc(MUCH);
+
+    (void)arg;
+    http_respond(request, 200, NULL, (struct slice){body, MUCH});
+    free(body);
+}
+
 #endif

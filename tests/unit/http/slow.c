@@ -13,16 +13,6 @@ static void answer(struct http_request *request, void *arg)
     http_respond(request, 200, NULL, SLICE("{}"));
 }
 
-static void answer_much(struct http_request *request, void *arg)
-{
-    const size_t len = (size_t)64 * 1024 * 1024;
-    char *body = mem_zalloc(len);
-
-    (void)arg;
-    http_respond(request, 200, NULL, (struct slice){body, len});
-    free(body);
-}
-
 static const struct http_route routes[] = {{"POST", "/", answer, NULL},
                                            {"GET", "/", answer, NULL},
                                            {"GET", "/much", answer_much, NULL},
