@@ -114,6 +114,35 @@ def test_what_is_no_transaction_is_told_apart(arguments, words):
         captured(**({"data": [{"key": "a", "value": 1}]} | arguments))
 
 
+TEXTS = [
+    "",
+    'quote " backslash \\ /',
+    "\n\r\t\b\f\0\x1f\x7f",
+    "ä\u2028\U0001f600",
+    Shout("s"),
+    Word.YES,
+]
+NUMBERS = [0, -7, True, 1 << 100, Level.HIGH, 2.5, -0.0, 1e300, 5e-324]
+
+
+@pytest.mark.parametrize("value", [*TEXTS, *NUMBERS, None])
+def test_values_are_written_as_json_writes_them(value):
+    line = encode(captured([{"key": "a", "value": value}])).decode()
+    assert f'[{{"key":"a","value":{json.dumps(value, ensure_ascii=False)}}}]' in line
+
+
+@pytest.mark.parametrize("words", TEXTS)
+def test_texts_are_written_as_json_writes_them_wherever_they_stand(words):
+    given = captured([{"key": words, "value": 1}], words, words, words)
+    data = [{"key": words, "value": 1}]
+    members = {"id": "id-1", "product": words, "timestamp": words, "data": data, "pennkey": words}
+    assert encode(given).decode() == json.dumps(members, ensure_ascii=False, separators=(",", ":"))
+
+
+def test_half_a_surrogate_pair_becomes_a_question_mark():
+    assert sent([{"key": "\ud800", "value": "a\udfff"}])["data"] == [{"key": "?", "value": "a?"}]
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_numbers_that_json_has_not_are_found_when_they_are_encoded(value):
     with pytest.raises(Invalid):

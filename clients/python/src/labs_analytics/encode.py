@@ -7,30 +7,46 @@ the encoding gives has no line break: it is also the line of a spool file.
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, Sequence
+from json.encoder import encode_basestring as _quoted
+from math import isfinite
+from typing import Any, Sequence
 
 from labs_analytics.capture import Invalid
 from labs_analytics.types import Transaction
 
-_to_json = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
-).encode
+_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def encode(transaction: Transaction) -> bytes:
-    """JSON in UTF-8, on one line. Half a surrogate pair, which is no text, becomes `?`."""
-    members: Dict[str, Any] = {
-        "id": transaction.id,
-        "product": transaction.product,
-        "timestamp": transaction.timestamp,
-        "data": [{"key": key, "value": value} for key, value in transaction.data],
-    }
-    if transaction.pennkey is not None:
-        members["pennkey"] = transaction.pennkey
+    """JSON in UTF-8, on one line. Half a surrogate pair, which is no text, becomes `?`.
+
+    The members' names are put together here, which takes a third of the time that json takes for
+    the same in dicts: the interpreter lets nobody else run meanwhile."""
     try:
-        return _to_json(members).encode("utf-8", "replace")
+        points = ",".join(
+            [
+                f'{{"key":{_quoted(key)},"value":{_json_of(value)}}}'
+                for key, value in transaction.data
+            ]
+        )
+        pennkey = transaction.pennkey
+        user = "" if pennkey is None else f',"pennkey":{_quoted(pennkey)}'
+        words = (
+            f'{{"id":{_quoted(transaction.id)},"product":{_json_of(transaction.product)},'
+            f'"timestamp":{_json_of(transaction.timestamp)},"data":[{points}]{user}}}'
+        )
+        return words.encode("utf-8", "replace")
     except (TypeError, ValueError, RecursionError) as fault:
         raise Invalid(str(fault)) from None
+
+
+def _json_of(value: Any) -> str:
+    kind = type(value)
+    if kind is str:
+        return _quoted(value)
+    if kind is int or (kind is float and isfinite(value)):
+        return repr(value)
+    return _to_json(value)
 
 
 def decode(line: bytes) -> Transaction:

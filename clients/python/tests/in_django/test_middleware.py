@@ -126,8 +126,25 @@ def test_what_a_value_raises_is_logged_once_and_the_others_are_recorded(product,
     ]
 
 
+@pytest.mark.parametrize("value", ["", "x" * 8192, "ä" * 4096, "\U0001f600" * 2048, 10**300, None])
+def test_a_value_may_be_as_long_as_the_engine_takes_it(product, value):
+    mine = product(RULES=[{"key": "long", "value": lambda *_: value}])
+    mine.get("/plain/")
+    assert mine.points() == [("long", value)]
+
+
 @pytest.mark.parametrize(
-    "value", [["a list"], float("nan"), float("-inf"), "x" * 8193, "ä" * 4097, "nul \0", object()]
+    "value",
+    [
+        ["a list"],
+        float("nan"),
+        float("-inf"),
+        "x" * 8193,
+        "ä" * 4097,
+        "\U0001f600" * 2049,
+        "nul \0",
+        object(),
+    ],
 )
 def test_a_value_that_cannot_be_recorded_costs_its_own_datapoint_only(product, caplog, value):
     mine = product(RULES=[VISIT, {"key": "odd", "value": lambda *_: value}, {"key": "good"}])

@@ -17,7 +17,8 @@ import functools
 import inspect
 import json
 from abc import ABC, abstractmethod
-from datetime import datetime, timezone
+from datetime import datetime
+from time import time
 from typing import (
     Any,
     Awaitable,
@@ -45,7 +46,7 @@ from labs_analytics.django.entries import (
     ViewEntry,
     Watch,
 )
-from labs_analytics.django.guard import Failed, guarded, tell
+from labs_analytics.django.guard import guarded, tell
 from labs_analytics.django.keys import prefix_of
 from labs_analytics.products import Product
 from labs_analytics.types import ProductLike, Timestamp
@@ -82,7 +83,7 @@ class AnalyticsTxn:
     ) -> None:
         self.product = int(product) if isinstance(product, int) else product
         self.pennkey = pennkey
-        happened = timestamp or datetime.now(timezone.utc)
+        happened = timestamp or time()
         self.timestamp = happened.timestamp() if isinstance(happened, datetime) else happened
         self.data = data or []
 
@@ -125,15 +126,14 @@ class AnalyticsRecorder(AnalyticsSubmitter):
 
             def finish(view: Any, watch: Watch, response: Any) -> None:
                 request = view.request
+                method = request.method  # once: DRF's request looks it up in Django's each time
                 action = getattr(view, "action", None)
                 data = watch.points(
                     prefix_of(request),
-                    f".{request.method.lower()}",
+                    f".{method.lower()}",
                     request,
                     response,
-                    lambda entry: (
-                        entry.accept_action(action) and entry.accept_method(request.method)
-                    ),
+                    lambda entry: entry.accept_action(action) and entry.accept_method(method),
                 )
                 recorder._submit_points(place, data, lambda: _username(request))
 
@@ -211,8 +211,12 @@ class AnalyticsRecorder(AnalyticsSubmitter):
     def _submit_points(self, place: str, data: List[Point], user: Callable[[], Any]) -> None:
         if not data:
             return
-        pennkey = guarded(f"{place}: the user", user)
-        self.submit(data, pennkey=None if isinstance(pennkey, Failed) else pennkey)
+        try:
+            pennkey = user()
+        except Exception:
+            tell(f"{place}: the user")
+            pennkey = None
+        self.submit(data, pennkey=pennkey)
 
 
 class LocalAnalyticsRecorder(AnalyticsRecorder):

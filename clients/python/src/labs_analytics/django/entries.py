@@ -19,7 +19,7 @@ from datetime import timedelta
 from time import perf_counter_ns
 from typing import Any, Callable, ClassVar, Collection, Dict, List, Optional, Sequence, Tuple
 
-from labs_analytics.django.guard import FAILED, guarded, recordable, tell
+from labs_analytics.django.guard import FAILED, recordable, tell
 
 __all__ = ["AnalyticsEntry", "FuncEntry", "UnaryFuncEntry", "ViewEntry", "to_microsecond"]
 
@@ -127,7 +127,11 @@ class Watch:
         for entry in entries:
             before: Any = None
             if entry.compute_before:
-                before = guarded(f"{place}: compute_before of {entry.name!r}", entry.compute_before)
+                try:
+                    before = entry.compute_before()
+                except Exception:
+                    tell(f"{place}: compute_before of {entry.name!r}")
+                    before = FAILED
             self._begun.append((entry, before))
 
     def points(

@@ -13,6 +13,7 @@ from labs_analytics.types import Value
 
 T = TypeVar("T")
 LONGEST_VALUE = 8192  # bytes, for the engine
+SHORT = LONGEST_VALUE // 4  # characters that are never more bytes than that
 
 
 class Failed:
@@ -43,8 +44,8 @@ def tell(place: str) -> None:
 
 def recordable(value: Any) -> Value:
     """As it is sent. Raises Invalid, or ValueError for a number that is too long to be written."""
-    if value is None:
-        return None
+    if value is None or (type(value) is str and len(value) <= SHORT and "\0" not in value):
+        return value
     found = plain(value)
     if isinstance(found, float) and not isfinite(found):
         raise Invalid(f"{found} is no number of JSON")

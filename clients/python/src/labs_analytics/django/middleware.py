@@ -10,7 +10,7 @@ The user is who the view knew: a user that nobody has looked at is not loaded fo
 from __future__ import annotations
 
 from time import time
-from typing import Any, Callable, Optional, Tuple
+from typing import Any, Callable, List, Optional
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.utils.functional import LazyObject, empty
@@ -50,11 +50,11 @@ def observe(request: Any, response: Any) -> None:
     client = config.client
     if client is None or not config.rules:
         return
-    wanted = tuple(
+    wanted = [
         rule
         for rule in config.rules
         if guarded(rule.place, rule.matches, request, response) is True
-    )
+    ]
     if not wanted:
         return
     happened = time()
@@ -70,7 +70,7 @@ def observe(request: Any, response: Any) -> None:
 
 
 def _record(
-    client: AnalyticsClient, rules: Tuple[Rule, ...], request: Any, response: Any, happened: float
+    client: AnalyticsClient, rules: List[Rule], request: Any, response: Any, happened: float
 ) -> None:
     data = []
     for rule in rules:
