@@ -122,6 +122,15 @@ static void log_recovery(const struct wal_recovery *recovery, const struct queue
                     recovery->cut_bytes);
 }
 
+/* Whether SIGTERM or SIGINT waits to be taken. */
+static bool end_is_wanted(void)
+{
+    sigset_t waiting;
+
+    return sigpending(&waiting) == 0 &&
+           (sigismember(&waiting, SIGTERM) == 1 || sigismember(&waiting, SIGINT) == 1);
+}
+
 static int open_queue(struct engine *engine, struct err *err)
 {
     const struct config *config = engine->config;
@@ -134,6 +143,7 @@ static int open_queue(struct engine *engine, struct err *err)
         .quarantine_max_bytes = config->quarantine_max_bytes,
         .dedup_window_s = (uint32_t)(config->dedup_window / 1000),
         .clock_us = clock_wall_us(),
+        .give_up = end_is_wanted,
     };
     struct wal_recovery recovery;
     char path[4160];
@@ -314,22 +324,34 @@ static void reload(struct engine *engine)
         log_error("app", "SIGHUP: %s; the old certificate stays in use", err.text);
 }
 
-/* Until somebody wants the end. */
+/* Until somebody wants the end; at once where that ended the start, before there was a server. */
 static void wait_for_end(struct engine *engine, const sigset_t *signals)
 {
     int number = 0;
 
     while (number != SIGTERM && number != SIGINT)
-        if (sigwait(signals, &number) == 0 && number == SIGHUP)
+        if (sigwait(signals, &number) == 0 && number == SIGHUP && engine->server != NULL)
             reload(engine);
     log_info("app", "%s: stopping", number == SIGINT ? "SIGINT" : "SIGTERM");
+}
+
+static void announce(const struct engine *engine)
+{
+    struct buf url = {0};
+
+    config_redacted_url(engine->config->database_url, &url);
+    buf_append_char(&url, '\0');
+    log_info("app", "labs-analytics %s listening on %s, store %s", LABS_VERSION,
+             http_addresses(engine->server), url.data);
+    buf_free(&url);
+    app_listen_warn(http_addresses(engine->server));
 }
 
 int app_serve(const struct config *config, struct err *err)
 {
     struct engine engine = {.config = config, .started_us = clock_mono_us(), .dir = {.lock = -1}};
-    struct buf url = {0};
     sigset_t signals;
+    bool served;
     int code;
 
     /* Memory of large bodies goes back to the system, and few threads share what is kept. What
@@ -346,16 +368,14 @@ int app_serve(const struct config *config, struct err *err)
     pthread_sigmask(SIG_BLOCK, &signals, NULL); /* every thread inherits it */
 
     code = start(&engine, err);
-    if (code == 0) {
-        config_redacted_url(config->database_url, &url);
-        buf_append_char(&url, '\0');
-        log_info("app", "labs-analytics %s listening on %s, store %s", LABS_VERSION,
-                 http_addresses(engine.server), url.data);
-        buf_free(&url);
-        app_listen_warn(http_addresses(engine.server));
+    served = code == 0;
+    if (served)
+        announce(&engine);
+    if (code == ERR_CLOSED)
+        code = 0; /* the end was wanted before the queue was read */
+    if (code == 0)
         wait_for_end(&engine, &signals);
-    }
-    stop(&engine, code == 0);
+    stop(&engine, served);
     if (code == 0)
         log_info("app", "stopped");
     return code;

@@ -37,6 +37,7 @@ struct queue_options {
     uint64_t cursor;               /* everything before has been delivered, as far as known */
     int64_t clock_us;              /* the wall clock now; 0: unknown. See POSITIONS_A_US */
     unsigned heal_every_ms;        /* see wal_options */
+    bool (*give_up)(void);         /* see wal_options */
 };
 
 MUST_CHECK int queue_open(const struct queue_options *options, struct queue **ret,

@@ -71,6 +71,7 @@ int queue_open(const struct queue_options *options, struct queue **ret,
         .recovered = queue_recovered,
         .recovery_ended = queue_recovery_ended,
         .recovered_arg = queue,
+        .give_up = options->give_up,
     };
 
     pthread_mutex_init(&queue->lock, NULL);

@@ -73,6 +73,8 @@ struct wal_options {
     void (*recovered)(void *arg, uint64_t position, struct slice record);
     void (*recovery_ended)(void *arg);
     void *recovered_arg;
+    bool (*give_up)(void); /* asked now and then meanwhile: true ends the opening with ERR_CLOSED,
+                            * as if the process had died there; NULL: never */
 };
 
 struct wal_recovery {

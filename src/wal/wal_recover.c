@@ -21,6 +21,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
+enum { ASK_EVERY = 1 << 20 }; /* bytes read: 10 ms on a slow disk */
+
 struct recovery {
     struct wal *wal;
     struct wal_recovery *report;
@@ -30,6 +32,13 @@ struct recovery {
     uint64_t unproven;        /* position of the last record that was the first of its round */
     struct wal_damage damage; /* in the segment being read */
 };
+
+static int ask_whether_to_go_on(const struct wal *wal, struct err *err)
+{
+    if (wal->options.give_up != NULL && wal->options.give_up())
+        return err_set(err, ERR_CLOSED, "the start was given up");
+    return 0;
+}
 
 static void note_damage(struct recovery *recovery, uint64_t from, uint64_t to)
 {
@@ -104,6 +113,7 @@ static int recover_segment(struct recovery *recovery, struct wal_segment *segmen
         segment->base + (segment->size > SEGMENT_HEADER ? segment->size - SEGMENT_HEADER : 0);
     uint64_t limit = last || segment->end > file_end ? file_end : segment->end;
     uint64_t at = segment->base;
+    uint64_t ask_at = at;
     int code;
 
     if ((code = scan_open(&recovery->scan, wal, segment, err)) != 0)
@@ -119,6 +129,11 @@ static int recover_segment(struct recovery *recovery, struct wal_segment *segmen
         uint64_t cut = 0;
         bool first;
 
+        if (at >= ask_at) {
+            if ((code = ask_whether_to_go_on(wal, err)) != 0)
+                goto done;
+            ask_at = at + ASK_EVERY;
+        }
         code = scan_record(&recovery->scan, at, limit, &record, &first, err);
         if (code == 0) {
             if (wal->options.recovered != NULL)

@@ -30,6 +30,10 @@ class Shim:
         """They do not return, until they are healed."""
         self._order("hang", part)
 
+    def hang_reads_of(self, part):
+        """Nor do these."""
+        self._order("read", part)
+
     def _order(self, name, part):
         (self.folder / "draft").write_text(part)
         (self.folder / "draft").rename(self.folder / name)
@@ -39,5 +43,5 @@ class Shim:
         (self.folder / "names").touch()
 
     def heal(self):
-        for name in ("sync", "hang", "names"):
+        for name in ("sync", "hang", "read", "names"):
             (self.folder / name).unlink(missing_ok=True)

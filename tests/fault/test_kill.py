@@ -1,8 +1,10 @@
 """The engine is killed at random moments under load; what it acknowledged is stored, once."""
 
+import os
 import random
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from fault.load import Load, Watch, reconcile
@@ -80,3 +82,39 @@ def test_stopped_while_the_store_is_down(engines, postgres, proxy):
     proxy.up()
     engine.start()
     reconcile(engine, load, postgres.ask)
+
+
+def segments(engine):
+    return {path.name: path.read_bytes() for path in engine.data_dir.glob("queue/*.seg")}
+
+
+def has_open(engine, part):
+    """Whether the engine's process has a file open with this in its path."""
+    found = Path(f"/proc/{engine.process.pid}/fd").iterdir()
+    return any(part in os.readlink(one) for one in found)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_while_it_reads_its_queue(shim, engines, number):
+    """It does not read to the end first, and leaves the queue as it is for the next start."""
+    engine = engines(DATABASE_URL="postgres://nobody@127.0.0.1:1/none", **shim.options())
+    ids = [engine.accept()]
+    engine.kill9()
+    engine.start()  # goes on in another file of the queue
+    ids.append(engine.accept())
+    engine.kill9()
+    before = segments(engine)
+    assert len(before) == 2
+    shim.hang_reads_of("/queue/0")
+    engine.launch()
+    engine.wait_until(lambda: has_open(engine, "/queue/0"), 30, "it to read its queue")
+    engine.signal(signal.SIGHUP)
+    engine.signal(number)
+    shim.heal()
+    assert engine.wait_for_exit() == 0
+    assert "transactions in" not in engine.log
+    assert engine.log.splitlines()[-1].endswith("info    app: stopped")
+    assert segments(engine) == before
+    engine.start()
+    assert engine.counts() == engine.counts() | {"accepted": 2, "uncompleted": 2}
+    assert [engine.transaction(one)["status"] for one in ids] == ["uncompleted"] * 2

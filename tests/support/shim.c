@@ -1,8 +1,9 @@
 /*
  * Faults of the system, put before a program with LD_PRELOAD: as long as the file $LABS_SHIM/sync
  * is there, fsync() and fdatasync() of a path that has the file's text in it fail with EIO; as long
- * as $LABS_SHIM/hang is there, such do not return; as long as $LABS_SHIM/names is there,
- * getaddrinfo() does not say where "localhost" is. With LABS_SHIM_CLOCK="FROM AS FACTOR" the clock
+ * as $LABS_SHIM/hang is there, such do not return; as long as $LABS_SHIM/read is there, pread() of
+ * such does not; as long as $LABS_SHIM/names is there, getaddrinfo() does not say where "localhost"
+ * is. With LABS_SHIM_CLOCK="FROM AS FACTOR" the clock
  * of the day says AS (in seconds) at FROM, and goes FACTOR times as fast.
  */
 #define _GNU_SOURCE
@@ -75,6 +76,17 @@ int fsync(int file)
 int fdatasync(int file)
 {
     return sync_with("fdatasync", file);
+}
+
+ssize_t pread(int file, void *bytes, size_t len, off_t offset)
+{
+    ssize_t (*next)(int, void *, size_t, off_t) =
+        (ssize_t(*)(int, void *, size_t, off_t))dlsym(RTLD_NEXT, "pread");
+    const struct timespec turn = {.tv_nsec = 10000000};
+
+    while (is_told("read", file))
+        nanosleep(&turn, NULL);
+    return next(file, bytes, len, offset);
 }
 
 int clock_gettime(clockid_t clock, struct timespec *ret)

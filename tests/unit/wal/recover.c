@@ -666,6 +666,56 @@ static void a_segment_without_records_hands_its_gap_on(void **state)
     harness_end(&harness);
 }
 
+static int asks_left;
+
+static bool has_asked_enough(void)
+{
+    return asks_left-- == 0;
+}
+
+static uint64_t changes_of_files(struct harness *harness)
+{
+    return fault_disk_calls(harness->faults, FAULT_WRITE) +
+           fault_disk_calls(harness->faults, FAULT_SYNC) +
+           fault_disk_calls(harness->faults, FAULT_TRUNCATE) +
+           fault_disk_calls(harness->faults, FAULT_UNLINK);
+}
+
+/* It is asked at each segment, and again when a MiB has been read. */
+static void a_start_that_is_given_up_changes_nothing(void **state)
+{
+    enum { RECORD = 400000, RECORDS = 7 };
+    static const size_t read[] = {0, 3, 4, 7};
+    struct harness harness;
+    struct err err;
+    (void)state;
+
+    harness_begin(&harness, 1);
+    harness.options.segment_bytes = 4 << 20;
+    harness.options.max_bytes = 32 << 20;
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    for (int i = 0; i < RECORDS; i++) {
+        if (i == 4)
+            harness_restart(&harness, false); /* goes on in another segment */
+        harness_store(&harness, "a", RECORD);
+    }
+    crash_here(&harness);
+    harness.options.give_up = has_asked_enough;
+    for (int asks = 0; asks < 4; asks++) {
+        uint64_t changes = changes_of_files(&harness);
+
+        asks_left = asks;
+        assert_int_equal(harness_open(&harness, &err), ERR_CLOSED);
+        assert_int_equal(harness.recovered.count, read[asks]);
+        assert_true(changes_of_files(&harness) == changes);
+    }
+    asks_left = 4;
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    assert_int_equal(asks_left, 0);
+    assert_int_equal(harness.recovered.count, RECORDS);
+    harness_end(&harness);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -686,6 +736,7 @@ int main(void)
         cmocka_unit_test(a_segment_of_a_round_that_failed_goes_at_the_next_start),
         cmocka_unit_test(a_file_with_the_header_of_a_later_segment_holds_nothing),
         cmocka_unit_test(a_disk_that_does_not_read_stops_the_start),
+        cmocka_unit_test(a_start_that_is_given_up_changes_nothing),
         cmocka_unit_test(an_end_that_cannot_be_made_durable_stops_the_start),
         cmocka_unit_test(reading_only_changes_nothing),
         cmocka_unit_test(other_names_in_the_folder_are_left_alone),
