@@ -29,6 +29,22 @@ def test_the_files_agree():
     subprocess.run([ROOT / "deploy/check", "--files"], check=True)
 
 
+def test_the_image_copies_all_that_its_build_needs(check, tmp_path):
+    """What its last RUN configures and would compile, where only that is there."""
+    steps = check.parse_dockerfile((ROOT / "deploy/Dockerfile").read_text())
+    ends = [name for name, _ in steps].index("FROM", 1)
+    stage = check.Stage(tmp_path)
+    for name, argument in steps[:ends]:
+        if name == "WORKDIR":
+            stage.folder = argument
+        elif name == "COPY":
+            stage.copy(argument.split(), {})
+    configure, build = steps[ends - 1][1].split(" && ")
+    assert configure.startswith("cmake --preset") and build.startswith("cmake --build")
+    for command in (configure, f"{build} -- -n"):
+        subprocess.run(command.split(), cwd=stage.inside("."), check=True)
+
+
 def spoil_listen(compose):
     compose["services"]["engine"]["environment"]["LISTEN"] = "0.0.0.0:8000"
 
