@@ -61,19 +61,17 @@ static int row_of_flag(struct slice name)
 /* Takes the flag at argv[*i], and its value, which may be the next word. */
 static int read_flag(struct loading *load, int *i, int argc, char **argv, struct err *err)
 {
-    const char *name = argv[*i] + 2;
-    const char *equals = strchr(name, '=');
-    size_t len = equals != NULL ? (size_t)(equals - name) : strlen(name);
+    const char *word = argv[*i];
+    size_t len = strcspn(word, "=");
     int shown = len < 64 ? (int)len : 64;
-    int row = argv[*i][1] == '-' ? row_of_flag((struct slice){name, len}) : -1;
+    int row = word[1] == '-' ? row_of_flag((struct slice){word + 2, len - 2}) : -1;
 
-    if (row < 0 && argv[*i][1] != '-')
-        return err_set(err, ERR_INVALID, "%.64s: there is no such option", argv[*i]);
     if (row < 0)
-        return err_set(err, ERR_INVALID, "--%.*s: there is no such option", shown, name);
-    if (equals == NULL && *i + 1 == argc)
-        return err_set(err, ERR_INVALID, "--%.*s: its value is missing", shown, name);
-    load->found[row].flag = equals != NULL ? equals + 1 : argv[++*i];
+        return err_set(err, ERR_INVALID, "%.*s: there is no such option, --help lists them", shown,
+                       word);
+    if (word[len] == '\0' && *i + 1 == argc)
+        return err_set(err, ERR_INVALID, "%.*s: its value is missing", shown, word);
+    load->found[row].flag = word[len] == '=' ? word + len + 1 : argv[++*i];
     return 0;
 }
 

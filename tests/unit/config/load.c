@@ -152,10 +152,12 @@ static void refuses_flag(const char *first, const char *second, const char *word
 static void unknown_and_unfinished_flags_are_refused(void **state)
 {
     (void)state;
-    refuses_flag("--qeue", "1", "--qeue: there is no such option");
-    refuses_flag("--qeue=1", NULL, "--qeue: there is no such option");
-    refuses_flag("-w", "1", "-w: there is no such option");
-    refuses_flag("--WORKERS", "1", "--WORKERS: there is no such option");
+    refuses_flag("--qeue", "1", "--qeue: there is no such option, --help lists them");
+    refuses_flag("--qeue=1", NULL, "--qeue: there is no such option, --help lists them");
+    refuses_flag("-w", "1", "-w: there is no such option, --help lists them");
+    refuses_flag("-w=1", NULL, "-w: there is no such option, --help lists them");
+    refuses_flag("--=1", NULL, "--: there is no such option, --help lists them");
+    refuses_flag("--WORKERS", "1", "--WORKERS: there is no such option, --help lists them");
     refuses_flag("--workers", NULL, "--workers: its value is missing");
     refuses_flag("--workers=0", NULL,
                  "WORKERS=0 (flag --workers): must be an integer from 1 to 64");
