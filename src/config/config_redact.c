@@ -2,7 +2,7 @@
  * DATABASE_URL without its password. Passwords come in three shapes:
  *
  *   postgres://user:SECRET@host/db         between the first ":" and the last "@"
- *   postgres://host/db?password=SECRET     up to the next "&"
+ *   postgres://host/db?password=SECRET     up to the next "&"; letters of the name may be "%70"
  *   host=x password='SEC RET' user=y       up to a space, or the closing quote
  *
  * A password that was put in unescaped may hold any of these marks. The last "@" of the
@@ -13,7 +13,7 @@
 #include "config/config_priv.h"
 
 #include <ctype.h>
-#include <strings.h>
+#include <stdlib.h>
 
 #define HIDDEN "***"
 
@@ -33,14 +33,26 @@ static const char *end_of_word(const char *at)
     return at;
 }
 
+/* The place behind this letter, in either case, if `at` stands on it or on "%" and its code; else
+ * NULL. */
+static const char *behind_letter(const char *at, char letter)
+{
+    if (at[0] == '%' && isxdigit((unsigned char)at[1]) && isxdigit((unsigned char)at[2])) {
+        const char code[] = {at[1], at[2], '\0'};
+
+        return tolower((int)strtol(code, NULL, 16)) == letter ? at + 3 : NULL;
+    }
+    return tolower((unsigned char)*at) == letter ? at + 1 : NULL;
+}
+
 /* Where the value starts, if `at` stands on `password =`; else NULL. */
 static const char *value_of_password(const char *at)
 {
-    static const char key[] = "password";
-
-    if (strncasecmp(at, key, sizeof key - 1) != 0)
-        return NULL;
-    at += sizeof key - 1;
+    for (const char *letter = "password"; *letter != '\0'; letter++) {
+        at = behind_letter(at, *letter);
+        if (at == NULL)
+            return NULL;
+    }
     while (isspace((unsigned char)*at))
         at++;
     if (*at != '=')

@@ -49,6 +49,11 @@ static void passwords_in_urls_are_hidden(void **state)
     is_shown_as("postgres://db/x?Password=hush", "postgres://db/x?Password=***");
     is_shown_as("postgres://me:a@db/x?sslpassword=b&password=c#d",
                 "postgres://me:***@db/x?sslpassword=***&password=***");
+    is_shown_as("postgres://db/x?pass%77ord=hush&user=me",
+                "postgres://db/x?pass%77ord=***&user=me");
+    is_shown_as("postgres://db/x?ssl%70%41%73%73%77%6Frd=hush",
+                "postgres://db/x?ssl%70%41%73%73%77%6Frd=***");
+    is_shown_as("postgres://db/x?pass%7=a&pass%7", "postgres://db/x?pass%7=a&pass%7");
 }
 
 static void passwords_in_mistyped_urls_are_hidden(void **state)
