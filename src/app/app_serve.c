@@ -89,6 +89,8 @@ static int check_options(struct engine *engine, struct err *err)
         err_set(err, ERR_INVALID, "must be 0s or at least 1h");
         return config_blame(config, "RETENTION", err);
     }
+    if (users_check_members(config->introspection_user, err) != 0)
+        return config_blame(config, "INTROSPECTION_USER", err);
     use_limits(engine);
     if (store_open(config->database_url, (int64_t)config->store_timeout, &store, err) != 0)
         return config_blame(config, "DATABASE_URL", err);

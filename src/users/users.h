@@ -43,7 +43,8 @@ struct users_options {
     const char *client_secret;
     const char *ca_file;      /* as in struct fetch_request */
     const char *user_members; /* where an answer names the user: "username,user.username", the
-                               * first one that is there counts */
+                               * first one that is there counts; users_check_members() lets it
+                               * pass */
     int64_t timeout_ms;       /* of one question */
     int64_t patience_ms;      /* a transaction waits so long for an answer, from its arrival on */
     int64_t retry_min_ms;     /* pause after a failure; it doubles ... */
@@ -51,6 +52,9 @@ struct users_options {
     size_t cache;             /* sessions remembered, at least 4 * USERS_AT_ONCE */
     unsigned connections;     /* questions at the same time */
 };
+
+/* ERR_INVALID if this is no list of members as `user_members` has it. */
+MUST_CHECK int users_check_members(const char *members, struct err *err);
 
 /* Makes the key of the pseudonyms if there is none yet and it is needed. ERR_INVALID for options
  * that are wrong, in words that begin with the option's name, and for a key file that is none or

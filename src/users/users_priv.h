@@ -53,9 +53,6 @@ struct users_reply {
     int64_t expires_us;         /* INT64_MAX: not said */
 };
 
-/* That `members` is a list of paths as options have them. */
-MUST_CHECK int users_check_members(const char *members, struct err *err);
-
 /* Reads a body (with JSON_PADDING behind it); ERR_INVALID for what is no answer of RFC 7662. */
 MUST_CHECK int users_read_answer(struct json_parser *parser, struct slice body, const char *members,
                                  struct users_reply *ret, struct err *err);
