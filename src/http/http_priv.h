@@ -197,7 +197,7 @@ void listen_close(struct http_server *server);
 void route_compile(struct http_server *server);
 void route_free(struct http_server *server);
 /* The route, with *ret_capture set; or NULL, and then `allow` says whether the path is known
- * for other methods, which are appended to it ("GET, HEAD, POST"). */
+ * for other methods, which are appended to it ("GET, HEAD, POST"). They are for OPTIONS, too. */
 const struct route *route_find(const struct http_server *server, struct slice method,
                                struct slice path, struct slice *ret_capture, struct buf *allow);
 

@@ -17,7 +17,6 @@ static void answer_unrouted(struct http_request *request, struct buf *allow)
         http_respond_error(request, 404, NULL, "there is nothing at this path");
         return;
     }
-    buf_append_char(allow, '\0');
     http_respond_error(request, 405, (const struct http_header[]){{"allow", allow->data}, {0}},
                        "this path takes only %s", allow->data);
 }
@@ -39,8 +38,11 @@ static const struct route *begin(struct http_conn *conn)
         request->path = buf_slice(&conn->path);
     route =
         route_find(conn->loop->server, request->method, request->path, &request->capture, &allow);
+    *buf_reserve(&allow, 1) = '\0';
     if (route == NULL)
         answer_unrouted(request, &allow);
+    else if (allow.len > 0)
+        http_request_answer_header(request, "allow", allow.data);
     buf_free(&allow);
     return route;
 }

@@ -119,7 +119,7 @@ const struct route *route_find(const struct http_server *server, struct slice me
         method = SLICE("GET");
     for (int captures = 0; captures <= 1 && !known; captures++) {
         route = find(server, method, path, captures != 0, ret_capture, &known);
-        if (known && route == NULL)
+        if (known && (route == NULL || slice_is(method, "OPTIONS")))
             list_methods(server, path, captures != 0, allow);
     }
     return route;

@@ -67,6 +67,15 @@ def test_a_preflight_for_writing_is_answered(site, path, origin):
     assert answer.headers["Vary"] == "Origin"
 
 
+@pytest.mark.parametrize("path", sorted({*WRITES, *READS}))
+def test_options_names_the_methods_of_a_path(site, path):
+    answer = site.request("OPTIONS", path, token=None)
+    assert (answer.status_code, granted(answer)) == (204, {})
+    refused = site.request("PATCH", path, token=None)
+    assert (refused.status_code, refused.headers["Allow"]) == (405, answer.headers["Allow"])
+    assert "OPTIONS" in answer.headers["Allow"].split(", ")
+
+
 @pytest.mark.parametrize("path", READS)
 def test_a_preflight_for_reading_is_answered(site, path):
     answer = preflight(site, path, PAGE, method="GET", headers="authorization")
