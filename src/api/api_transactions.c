@@ -153,7 +153,7 @@ static bool read_headers(struct http_request *request, enum ingest_encoding *ret
         return false;
     }
     *ret_encoding = INGEST_IDENTITY;
-    if (media_is(encoding, "gzip")) {
+    if (media_is(encoding, "gzip") || media_is(encoding, "x-gzip")) { /* RFC 9110, 8.4.1.3 */
         *ret_encoding = INGEST_GZIP;
     } else if (media_is(encoding, "zstd")) {
         *ret_encoding = INGEST_ZSTD;
