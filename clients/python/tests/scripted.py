@@ -73,8 +73,11 @@ class Scripted:
     @staticmethod
     def _send(handler, status, content, headers=(), release=None):
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
-        handler.send_response(status)
         headers = dict(headers)
+        if "Date" in headers:
+            handler.send_response_only(status)
+        else:
+            handler.send_response(status)
         for name, value in headers.items():
             handler.send_header(name, value)
         handler.send_header("Content-Length", str(len(body)))

@@ -144,8 +144,19 @@ def test_what_may_pass_is_tried_again_with_the_same_ids(scripted, clients, answe
     assert "at fault" not in caplog.text
 
 
-def test_no_attempt_is_made_before_retry_after_is_over(scripted, clients):
-    server = scripted(status(503, Retry_After=3600))
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Retry_After": 3600},
+        {  # of a server whose clock is years behind
+            "Date": "Thu, 01 Jan 2015 00:00:00 GMT",
+            "Retry_After": "Thu, 01 Jan 2015 01:00:00 GMT",
+        },
+    ],
+    ids=["seconds", "a date"],
+)
+def test_no_attempt_is_made_before_retry_after_is_over(scripted, clients, headers):
+    server = scripted(status(503, **headers))
     client = clients(server.url, retry_min=0.001, retry_max=0.001)
     give(1, client)
     wait_until(lambda: client.stats().failures == 1)

@@ -46,7 +46,21 @@ def test_a_port_that_wants_tls_blames_no_transaction():
     ],
 )
 def test_retry_after_is_read_in_both_its_forms(header, seconds):
-    assert retry_after(header, now=90) == seconds
+    assert retry_after(header, None, now=90) == seconds
+
+
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [
+        ("Thu, 01 Jan 1970 00:01:30 GMT", 10),
+        ("Thu, 01 Jan 1970 00:02:00 GMT", 0),
+        ("just now", 100),
+        (None, 100),
+    ],
+)
+def test_a_date_in_retry_after_is_of_the_clock_that_the_answer_has(date, seconds):
+    assert retry_after("Thu, 01 Jan 1970 00:01:40 GMT", date, now=0) == seconds
+    assert retry_after("7", date, now=0) == 7
 
 
 def test_delays_double_up_to_their_bound():

@@ -46,22 +46,35 @@ def judge(status: int, detail: Optional[str]) -> Verdict:
     return Verdict.RETRY
 
 
-def retry_after(header: Optional[str], now: float) -> Optional[float]:
-    """The seconds that a Retry-After asks for, given the Unix time; None: it asks for none that
-    can be understood. At most LONGEST_WAIT_S."""
+def retry_after(header: Optional[str], date: Optional[str], now: float) -> Optional[float]:
+    """The seconds that a Retry-After asks for; None: it asks for none that can be understood. At
+    most LONGEST_WAIT_S. An instant in it is of the server's clock, which the answer's Date tells;
+    without one, `now` is the Unix time."""
     if header is None:
         return None
     header = header.strip()
     # Digits of other scripts and numbers of thousands of digits are no delay-seconds.
     if header.isascii() and header.isdigit() and len(header) < 10:
         return min(float(header), LONGEST_WAIT_S)
+    instant = _unix_time(header)
+    if instant is None:
+        return None
+    answered = _unix_time(date)
+    wait = instant - (now if answered is None else answered)
+    return min(max(0.0, wait), LONGEST_WAIT_S)
+
+
+def _unix_time(header: Optional[str]) -> Optional[float]:
+    """What an HTTP date stands for; None: it is none."""
+    if header is None:
+        return None
     try:
         instant = parsedate_to_datetime(header)
     except (TypeError, ValueError, IndexError, OverflowError):
         return None
     if instant.tzinfo is None:
         instant = instant.replace(tzinfo=timezone.utc)
-    return min(max(0.0, instant.timestamp() - now), LONGEST_WAIT_S)
+    return instant.timestamp()
 
 
 class Pace:

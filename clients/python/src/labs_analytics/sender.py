@@ -182,7 +182,7 @@ def _verdict_on(answer: Answer) -> Verdict:
 
 
 def _failure(answer: Answer) -> _Failed:
-    return _Failed(_words_of(answer), retry_after(answer.retry_after, time.time()))
+    return _Failed(_words_of(answer), retry_after(answer.retry_after, answer.date, time.time()))
 
 
 def _detail_of(answer: Answer) -> Optional[str]:

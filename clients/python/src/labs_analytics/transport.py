@@ -37,6 +37,7 @@ class Answer(NamedTuple):
     status: int
     reason: str
     retry_after: Optional[str]
+    date: Optional[str]
     body: bytes
 
 
@@ -120,8 +121,8 @@ class Connection:
             response.close()  # not the connection; read1 itself does not always tell it of the end
             if response.will_close:
                 self.close()
-            retry = response.getheader("Retry-After")
-            return Answer(response.status, response.reason, retry, content)
+            retry, date = response.getheader("Retry-After"), response.getheader("Date")
+            return Answer(response.status, response.reason, retry, date, content)
         except BaseException:
             self.close()
             raise
