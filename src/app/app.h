@@ -84,5 +84,7 @@ struct app_keys {
 MUST_CHECK int app_keys_open(const struct config *config, bool make, struct app_keys *ret,
                              struct err *err);
 void app_keys_close(struct app_keys *keys);
+/* Judges a request for a key as auth_keyring_create() does, by the options alone. */
+MUST_CHECK int app_keys_check(const struct config *config, struct slice request, struct err *err);
 
 #endif

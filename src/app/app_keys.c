@@ -5,6 +5,8 @@
  */
 #include "app/app.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
@@ -49,4 +51,16 @@ void app_keys_close(struct app_keys *keys)
         close(keys->folder);
     txn_products_close(keys->products);
     app_dir_close(&keys->dir);
+}
+
+int app_keys_check(const struct config *config, struct slice request, struct err *err)
+{
+    struct txn_products *products;
+    int code = txn_products_open(config->products, &products, err);
+
+    if (code != 0)
+        return err_wrap(err, "PRODUCTS");
+    code = auth_keyring_check(request, products, clock_wall_us(), err);
+    txn_products_close(products);
+    return code;
 }

@@ -185,6 +185,10 @@ void auth_keyring_close(struct auth_keyring *ring);
 MUST_CHECK int auth_keyring_create(struct auth_keyring *ring, struct slice request, int64_t now_us,
                                    char ret_id[AUTH_KEY_ID_SIZE], struct buf *out, struct err *err);
 
+/* The same judgement of a request, and nothing else. */
+MUST_CHECK int auth_keyring_check(struct slice request, const struct txn_products *products,
+                                  int64_t now_us, struct err *err);
+
 /* ERR_NOT_FOUND if there is no key of that id. Any thread. */
 MUST_CHECK int auth_keyring_revoke(struct auth_keyring *ring, struct slice id, struct err *err);
 

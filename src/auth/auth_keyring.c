@@ -227,12 +227,10 @@ static int add(struct auth_keyring *ring, struct auth_apikey *key, char text[AUT
     return rc;
 }
 
-int auth_keyring_create(struct auth_keyring *ring, struct slice request, int64_t now_us,
-                        char ret_id[AUTH_KEY_ID_SIZE], struct buf *out, struct err *err)
+static int read_request(struct slice request, const struct txn_products *products, int64_t now_us,
+                        struct auth_apikey **ret, struct err *err)
 {
-    struct auth_apikey *key = NULL;
-    json_t *asked = NULL, *entry = NULL;
-    char text[AUTH_KEY_SIZE];
+    json_t *asked;
     int rc;
 
     if (request.len == 0 || request.len > APIKEY_MOST_JSON)
@@ -240,7 +238,29 @@ int auth_keyring_create(struct auth_keyring *ring, struct slice request, int64_t
                        APIKEY_MOST_JSON);
     /* A NUL in a text is let in, for the words to say which text may not have one. */
     asked = json_loadb(request.at, request.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
-    rc = apikey_read_request(asked, ring->options.products, now_us, &key, err);
+    rc = apikey_read_request(asked, products, now_us, ret, err);
+    json_decref(asked);
+    return rc;
+}
+
+int auth_keyring_check(struct slice request, const struct txn_products *products, int64_t now_us,
+                       struct err *err)
+{
+    struct auth_apikey *key = NULL;
+    int rc = read_request(request, products, now_us, &key, err);
+
+    apikey_free(key);
+    return rc;
+}
+
+int auth_keyring_create(struct auth_keyring *ring, struct slice request, int64_t now_us,
+                        char ret_id[AUTH_KEY_ID_SIZE], struct buf *out, struct err *err)
+{
+    struct auth_apikey *key = NULL;
+    json_t *entry = NULL;
+    char text[AUTH_KEY_SIZE];
+    int rc = read_request(request, ring->options.products, now_us, &key, err);
+
     if (rc == 0) {
         pthread_mutex_lock(&ring->lock);
         rc = add(ring, key, text, &entry, err);
@@ -254,7 +274,6 @@ int auth_keyring_create(struct auth_keyring *ring, struct slice request, int64_t
     }
     OPENSSL_cleanse(text, sizeof text);
     apikey_free(key);
-    json_decref(asked);
     return rc;
 }
 

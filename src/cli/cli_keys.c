@@ -98,20 +98,39 @@ static void tell(const struct cli *cli, const struct buf *made)
     buf_free(&id);
 }
 
+static int refuse(int code, const struct err *err)
+{
+    return code == ERR_INVALID ? cli_usage("key create: %s", err->text) : cli_failed(err);
+}
+
+/* 0, or an exit code. Where nothing is yet, nothing is made for a request that is wrong. */
+static int open_for(struct cli *cli, struct slice request, struct source *source, struct err *err)
+{
+    int code = source_open_keys(cli, false, source, err);
+
+    if (code == ERR_NOT_FOUND) {
+        code = app_keys_check(&cli->config, request, err);
+        if (code != 0)
+            return refuse(code, err);
+        code = source_open_keys(cli, true, source, err);
+    }
+    return code == 0 ? 0 : cli_failed(err);
+}
+
 static int create(struct cli *cli, struct source *source, struct err *err)
 {
     struct buf request = {0}, made = {0};
     int code = make_request(cli, &request);
 
-    if (code == 0 && source_open_keys(cli, true, source, err) != 0) {
-        code = cli_failed(err);
-    } else if (code == 0) {
+    if (code == 0)
+        code = open_for(cli, buf_slice(&request), source, err);
+    if (code == 0) {
         code = source_key_create(source, buf_slice(&request), &made, err);
         source_close(source);
         if (code == 0)
             tell(cli, &made);
         else
-            code = code == ERR_INVALID ? cli_usage("key create: %s", err->text) : cli_failed(err);
+            code = refuse(code, err);
     }
     buf_free(&made);
     buf_free(&request);

@@ -463,6 +463,7 @@ def test_wrong_usage_of_create_is_told(shared, engines, words, says, running):
     assert (done.returncode, done.stdout) == (2, "")
     assert says in done.stderr
     assert done.stderr.count("\n") == 1
+    assert running or not engine.data_dir.exists()
 
 
 @pytest.mark.parametrize(
