@@ -116,9 +116,14 @@ int command_migrate(struct cli *cli)
     struct store *store = NULL;
     unsigned applied = 0;
     struct err err;
-    int code;
+    int code = 0;
 
-    code = store_open(cli->config.database_url, (int64_t)cli->config.store_timeout, &store, &err);
+    /* The embedded store lies there, and perhaps no engine has been started yet. */
+    if (cli->status == NULL && strncmp(cli->config.database_url, "sqlite:", 7) == 0)
+        code = app_dir_make(cli->config.data_dir, &err);
+    if (code == 0)
+        code =
+            store_open(cli->config.database_url, (int64_t)cli->config.store_timeout, &store, &err);
     if (code == 0)
         code = store_connect(store, &err);
     if (code == 0 && cli->status != NULL) {

@@ -388,6 +388,16 @@ def test_migrations_are_listed_and_applied(engines, store_url):
     assert engine.wait_until_stored()["successful"] == 1
 
 
+def test_the_embedded_store_is_migrated_before_the_first_start(idle):
+    assert idle.command("migrate", "--status", check=False).returncode == 1
+    assert not idle.data_dir.exists()
+    idle.command("migrate")
+    assert stat.S_IMODE(idle.data_dir.stat().st_mode) == 0o700
+    idle.start()
+    idle.accept()
+    assert idle.wait_until_stored()["successful"] == 1
+
+
 def test_migrating_without_a_server_fails_in_one_line(engines, postgres):
     url = postgres.url()
     postgres.stop()
