@@ -90,6 +90,16 @@ static int take_lock(int lock, enum app_dir_use use, bool *ret_looked)
     return 0;
 }
 
+/* A descriptor, or a negative errno. */
+static int open_lock(const char *path, bool makes)
+{
+    int fd = -EEXIST;
+
+    if (makes)
+        fd = disk_real.open(&disk_real, path, O_RDWR | O_CREAT | O_EXCL);
+    return fd == -EEXIST ? disk_real.open(&disk_real, path, O_RDWR) : fd;
+}
+
 int app_dir_open(const char *data_dir, enum app_dir_use use, struct app_dir *ret, struct err *err)
 {
     bool engine = use == APP_DIR_ENGINE;
@@ -102,9 +112,9 @@ int app_dir_open(const char *data_dir, enum app_dir_use use, struct app_dir *ret
     if (makes && (code = app_dir_make(data_dir, err)) != 0)
         return code;
     snprintf(path, sizeof path, "%s/lock", data_dir);
-    dir.lock = open(path, O_RDWR | O_CLOEXEC | (makes ? O_CREAT : 0), 0600);
+    dir.lock = open_lock(path, makes);
     if (dir.lock < 0)
-        return err_system(err, errno, "open %s", path);
+        return err_system(err, -dir.lock, "open %s", path);
     if ((code = take_lock(dir.lock, use, &looked)) != 0) {
         read_addresses(&dir);
         close(dir.lock);

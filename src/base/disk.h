@@ -38,4 +38,9 @@ struct disk {
 /* The operating system's. */
 extern struct disk disk_real;
 
+/* A file that root has just made goes to the owner of its folder, as far as the system lets it: a
+ * command that root runs would leave what the engine's own user cannot open. disk_real does so for
+ * O_EXCL; an older file may be a link to anywhere, which is not to be given away. */
+void disk_hand_over(int fd, const char *path);
+
 #endif

@@ -113,6 +113,7 @@ int file_make(const char *path, struct slice bytes, struct err *err)
         code = err_system(err, errno, "make %s", path);
         goto free_names;
     }
+    disk_hand_over(fd, path);
     code = write_all(fd, bytes, draft, err);
     close(fd);
     if (code == 0 && link(draft, path) != 0 && errno != EEXIST)

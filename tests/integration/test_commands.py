@@ -1,6 +1,7 @@
 """The commands of the one binary, with an engine that runs and without one."""
 
 import json
+import os
 import re
 import sqlite3
 import stat
@@ -396,6 +397,26 @@ def test_the_embedded_store_is_migrated_before_the_first_start(idle):
     idle.start()
     idle.accept()
     assert idle.wait_until_stored()["successful"] == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving files away takes root")
+def test_what_root_makes_belongs_to_the_owner_of_the_data_directory(idle):
+    idle.data_dir.mkdir(mode=0o700)
+    os.chown(idle.data_dir, 12345, 12346)
+    before = idle.folder / "before"
+    before.touch()
+    (idle.data_dir / "lock").symlink_to(before)
+    for words in ("token", "migrate", "key create --scope read", "key create --scope read"):
+        idle.command(*words.split())
+    made = {path.name: path.lstat() for path in idle.data_dir.iterdir()}
+    assert {"development-key.pem", "events.db", "keys.json"} <= set(made)
+    assert {(file.st_uid, file.st_gid) for name, file in made.items() if name != "lock"} == {
+        (12345, 12346)
+    }
+    assert before.stat().st_uid == 0  # a link leads to what is not to be given away
+    (idle.data_dir / "lock").unlink()
+    idle.command("key", "create", "--scope", "read")
+    assert (idle.data_dir / "lock").stat().st_uid == 12345
 
 
 def test_migrating_without_a_server_fails_in_one_line(engines, postgres):

@@ -8,6 +8,7 @@
  */
 #include "store/sqlite/sqlite_priv.h"
 
+#include "base/disk.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -108,10 +109,10 @@ static int on_commit(void *arg, sqlite3 *database, const char *name, int pages)
  * closing it again would drop the locks that other handles of this process have on it. */
 static int create_file(const char *path, struct err *err)
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int fd = disk_real.open(&disk_real, path, O_RDWR | O_CREAT | O_EXCL);
 
-    if (fd < 0 && errno != EEXIST)
-        return err_set(err, ERR_UNAVAILABLE, "create %s: %m", path);
+    if (fd < 0 && fd != -EEXIST)
+        return err_set(err, ERR_UNAVAILABLE, "create %s: %s", path, strerror(-fd));
     if (fd >= 0)
         close(fd);
     return 0;
