@@ -116,7 +116,8 @@ const struct config_option config_table[] = {
     {NULL, "RATE_BURST", DURATION(rate_burst, 1, HOUR), "2s", NULL,
      "a caller that was quiet may do as much at once as in this time"},
     {NULL, "RATE_METERS", INTEGER(rate_meters, 1, 1000000), "10000", NULL,
-     "URNs, and API keys, that are counted on their own; more share one count"},
+     "URNs, and API keys, that are counted on their own, revoked keys until the next start; more "
+     "share one count"},
 
     {"Queue", "DURABILITY", CHOICE(durability), "fsync", durabilities,
      "when to acknowledge: fsync after fdatasync, os after write"},
