@@ -124,8 +124,8 @@ int app_dir_open(const char *data_dir, enum app_dir_use use, struct app_dir *ret
         if (looked)
             return err_set(err, ERR_BUSY, "a command has looked at %s for too long", data_dir);
         *ret = dir;
-        return err_set(err, ERR_BUSY, "another engine works on %s (%s)", data_dir,
-                       dir.addresses[0] != '\0' ? dir.addresses : "starting");
+        return err_set(err, ERR_BUSY, "%s engine works on %s (%s)", engine ? "another" : "an",
+                       data_dir, dir.addresses[0] != '\0' ? dir.addresses : "starting");
     }
     if (engine && ftruncate(dir.lock, 0) < 0) {
         code = err_system(err, errno, "write %s", path);
