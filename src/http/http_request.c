@@ -38,7 +38,8 @@ static const struct route *begin(struct http_conn *conn)
         request->path = buf_slice(&conn->path);
     route =
         route_find(conn->loop->server, request->method, request->path, &request->capture, &allow);
-    *buf_reserve(&allow, 1) = '\0';
+    if (allow.len > 0)
+        buf_append_char(&allow, '\0');
     if (route == NULL)
         answer_unrouted(request, &allow);
     else if (allow.len > 0)
