@@ -23,16 +23,6 @@ static int compare_failures(const void *a, const void *b)
     return (first > second) - (first < second);
 }
 
-static void leave_line(struct users *users, const struct users_round *round)
-{
-    struct users_round **place = &users->rounds;
-
-    while (*place != NULL && *place != round)
-        place = &(*place)->next;
-    if (*place != NULL)
-        *place = round->next;
-}
-
 /* All questions that are not under way stay unasked. */
 static void drop_rounds(struct users *users)
 {
@@ -40,7 +30,6 @@ static void drop_rounds(struct users *users)
         struct users_round *round = users->rounds;
 
         round->done += round->count - round->taken;
-        round->taken = round->count;
         users->rounds = round->next;
     }
     pthread_cond_broadcast(&users->finished);
@@ -62,7 +51,7 @@ static const struct users_question *take(struct users *users, struct users_round
     users->status.requests++;
     round->taken++;
     if (round->taken == round->count)
-        leave_line(users, round);
+        users->rounds = round->next;
     return &round->questions[round->taken - 1];
 }
 
@@ -96,7 +85,6 @@ static void *run(void *arg)
         pthread_cond_broadcast(&users->finished);
         pthread_cond_broadcast(&users->work); /* down or up: others may go on, or not */
     }
-    drop_rounds(users);
     pthread_mutex_unlock(&users->lock);
     users_asker_close(asker);
     return NULL;
@@ -168,6 +156,5 @@ void users_stop(struct users *users)
     users_interrupt(users);
     for (unsigned i = 0; i < users->started; i++)
         pthread_join(users->threads[i], NULL);
-    users->started = 0;
     free(users->threads);
 }

@@ -1,6 +1,7 @@
 /*
  * Asking a provider that runs in this test: many at a time, again after failures, and until
- * when. A token "user-x" is of user x, "poison-400" is answered with 400, others are not active.
+ * when. A token "user-x" is of user x, "poison-400" is answered with 400, "page" with no JSON,
+ * "huge" at a length that nobody reads; others are not active.
  */
 #include "users/users_priv.h"
 
@@ -66,17 +67,21 @@ static void answer(int connection, const char *request)
 {
     const char *token = strstr(request, "&token=") + 7;
     char body[256] = "{\"active\":false}";
-    char text[512];
-    int status = 200;
+    char text[1 << 17];
+    int status = 200, spaces = 0;
 
     if (atomic_load(&provider.broken))
         status = 503;
     else if (strncmp(token, "poison", 6) == 0)
         status = atoi(token + strlen("poison-"));
+    else if (strncmp(token, "page", 4) == 0)
+        snprintf(body, sizeof body, "<html>");
+    else if (strncmp(token, "huge", 4) == 0)
+        spaces = 1 << 16;
     else if (strncmp(token, "user-", 5) == 0)
         snprintf(body, sizeof body, "{\"active\":true,\"username\":\"%s\"}", token + 5);
-    snprintf(text, sizeof text, "HTTP/1.1 %d Is\r\nContent-Length: %zu\r\n\r\n%s", status,
-             strlen(body), body);
+    snprintf(text, sizeof text, "HTTP/1.1 %d Is\r\nContent-Length: %zu\r\n\r\n%s%*s", status,
+             strlen(body) + (size_t)spaces, body, spaces, "");
     (void)!send(connection, text, strlen(text), MSG_NOSIGNAL);
 }
 
@@ -295,8 +300,8 @@ static void while_down_one_question_finds_out(void **state)
 
 static void a_session_that_fails_alone_is_given_up_before_its_time(void **state)
 {
-    static const char *const poisons[] = {"poison-400", "poison-403", "poison-413",
-                                          "poison-422", "poison-431", "poison-500"};
+    static const char *const poisons[] = {"poison-400", "poison-403", "poison-413", "poison-422",
+                                          "poison-431", "poison-500", "page",       "huge"};
     const size_t count = sizeof poisons / sizeof *poisons;
     struct users *users = open_users(50, 5000);
     int64_t later_us = clock_wall_us() + INT64_C(3600000000); /* never past patience */
@@ -364,6 +369,41 @@ static void a_provider_in_trouble_is_no_sessions_fault(void **state)
     users_close(users);
 }
 
+static void one_that_upsets_the_provider_holds_up_no_others(void **state)
+{
+    static char texts[USERS_AT_ONCE][16] = {"poison-400"};
+    struct users *users = open_users(60000, 5000);
+    struct slice sessions[USERS_AT_ONCE];
+    (void)state;
+
+    for (int i = 0; i < USERS_AT_ONCE; i++) {
+        if (i > 0)
+            snprintf(texts[i], sizeof texts[i], "user-%d", i);
+        sessions[i] = slice_of(texts[i]);
+    }
+    users_ask(users, sessions, USERS_AT_ONCE);
+    assert_int_equal(find(users, "poison-400"), USERS_OPEN);
+    for (int i = 1; i < USERS_AT_ONCE; i++)
+        assert_int_equal(find(users, texts[i]), USERS_RESOLVED);
+    users_close(users);
+}
+
+static void one_that_upsets_the_provider_is_asked_for_last(void **state)
+{
+    static const struct slice rounds[][2] = {{SLICE("poison-400"), SLICE("user-a")},
+                                             {SLICE("user-b"), SLICE("poison-400")}};
+    struct users *users = open_users(60000, 5000);
+    (void)state;
+
+    for (int i = 0; i < 2; i++) {
+        while (!users_status(users).down) /* then one at a time, and none after a failure */
+            ask(users, "poison-400");
+        users_ask(users, rounds[i], 2);
+        assert_int_equal(find(users, rounds[i][1 - i].at), USERS_RESOLVED);
+    }
+    users_close(users);
+}
+
 static void *ask_for_a_hang(void *arg)
 {
     static const struct slice sessions[] = {SLICE("a"), SLICE("b"), SLICE("c"),
@@ -385,6 +425,7 @@ static void an_interruption_ends_questions_that_hang(void **state)
         pause_a_little();
     users_interrupt(users);
     pthread_join(asker, NULL);
+    assert_int_equal(users->out, 0);
     assert_int_equal(find(users, "a"), USERS_OPEN);
     assert_true(users_pause_ms(users) > 0);
     ask_for_a_hang(users); /* at once */
@@ -464,6 +505,8 @@ int main(void)
         WITH_PROVIDER(a_session_that_fails_alone_has_some_time),
         WITH_PROVIDER(after_its_time_three_failures_are_enough),
         WITH_PROVIDER(a_provider_in_trouble_is_no_sessions_fault),
+        WITH_PROVIDER(one_that_upsets_the_provider_holds_up_no_others),
+        WITH_PROVIDER(one_that_upsets_the_provider_is_asked_for_last),
         WITH_PROVIDER(an_interruption_ends_questions_that_hang),
         WITH_PROVIDER(several_threads_may_ask),
         cmocka_unit_test(credentials_are_encoded_as_a_form_has_them),
