@@ -157,8 +157,7 @@ def test_a_provider_that_is_away_is_asked_again_when_it_is_back(engines, provide
     engine = engines(provider=provider, **OFTEN).wait_until_ready()
     provider.stop()
     engine.wait_for_log(FAILING)
-    failures = wait_for_fetches(engine, 3)
-    assert failures >= 1
+    engine.wait_until(lambda: engine.metrics()["labs_analytics_jwks_failures_total"] >= 3)
     assert outcome(engine, provider.token()) == 200
     provider.publish(Key.rsa())
     provider.start()
@@ -166,6 +165,19 @@ def test_a_provider_that_is_away_is_asked_again_when_it_is_back(engines, provide
     engine.wait_until(lambda: outcome(engine, provider.token()) == 200, what="the next set")
     engine.wait_for_log(BACK)
     assert engine.log.count(FAILING) == engine.log.count(BACK) == 1
+
+
+def test_it_is_told_whenever_the_provider_goes_and_comes(engines, provider):
+    engine = engines(provider=provider, **OFTEN).wait_until_ready()
+
+    def wait_until_told(words, times):
+        engine.wait_until(lambda: engine.log.count(words) == times, what=words)
+
+    for times in (1, 2):
+        provider.stop()
+        wait_until_told(FAILING, times)
+        provider.start()
+        wait_until_told(BACK, times)
 
 
 def test_the_engine_starts_without_the_provider(engines, provider):
@@ -264,6 +276,19 @@ def test_a_damaged_file_is_not_used(engines, provider, damage):
     provider.start()
     engine.wait_until_ready()
     engine.wait_until(lambda: json.loads(kept(engine).read_bytes())["keys"])
+
+
+def test_it_is_told_once_that_the_set_cannot_be_kept(engines, provider):
+    engine = engines(start=False, provider=provider, **OFTEN)
+    kept(engine).mkdir(parents=True)
+    engine.start().wait_until_ready()
+    wait_for_fetches(engine, 3)
+    kept(engine).rmdir()
+    engine.wait_for_log("the key set can be kept again")
+    wait_for_fetches(engine, 5)
+    assert kept(engine).is_file()
+    assert engine.log.count("the key set cannot be kept") == 1
+    assert engine.log.count("the key set can be kept again") == 1
 
 
 # -- how often it is asked

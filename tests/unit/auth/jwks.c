@@ -12,6 +12,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -67,6 +68,55 @@ static void failures_are_tried_again_with_a_pause_that_doubles(void **state)
     assert_int_equal(wait_after(UINT32_MAX, false), 60 * SECOND);
     assert_int_equal(wait_after(1, true), SECOND);
     assert_int_equal(jwks_due(&past, 3 * SECOND, SECOND / 2, false), 3 * SECOND);
+}
+
+/* Starts fetching from where nobody listens, and gives how that went the first time. */
+static struct auth_jwks *fetch_once(struct auth *auth, struct auth_status *ret)
+{
+    static const struct auth_jwks_options options = {
+        .url = "http://127.0.0.1:1/",
+        .data_dir = "/nonexistent",
+        .refresh_ms = 3600000,
+        .min_interval_ms = 3600000,
+        .timeout_ms = 60000,
+    };
+    struct auth_jwks *jwks;
+
+    assert_int_equal(auth_jwks_start(auth, &options, &jwks, NULL), 0);
+    do
+        auth_status(auth, ret);
+    while (ret->fetches == 0 && nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL) == 0);
+    return jwks;
+}
+
+static void a_fetch_is_for_all_who_want_newer_keys(void **state)
+{
+    struct auth_status status;
+    struct auth_jwks *jwks;
+    struct auth *auth;
+
+    (void)state;
+    assert_int_equal(auth_open("urn:pennlabs:*", &auth, NULL), 0);
+    atomic_store(&auth->wanted, true);
+    jwks = fetch_once(auth, &status);
+    assert_false(atomic_load(&auth->wanted));
+    auth_jwks_stop(jwks);
+    auth_close(auth);
+}
+
+static void a_failed_fetch_confirms_no_keys(void **state)
+{
+    struct auth_status status;
+    struct auth_jwks *jwks;
+    struct auth *auth;
+
+    (void)state;
+    assert_int_equal(auth_open("urn:pennlabs:*", &auth, NULL), 0);
+    jwks = fetch_once(auth, &status);
+    assert_int_equal(status.failures, 1);
+    assert_int_equal(status.age_us, -1);
+    auth_jwks_stop(jwks);
+    auth_close(auth);
 }
 
 /* -- which sets are the same */
@@ -284,6 +334,8 @@ int main(void)
         cmocka_unit_test(a_good_set_is_fetched_again_by_age),
         cmocka_unit_test(a_token_asks_for_newer_keys_but_not_more_often_than_the_interval),
         cmocka_unit_test(failures_are_tried_again_with_a_pause_that_doubles),
+        cmocka_unit_test(a_fetch_is_for_all_who_want_newer_keys),
+        cmocka_unit_test(a_failed_fetch_confirms_no_keys),
         cmocka_unit_test(sets_of_the_same_keys_are_the_same),
         cmocka_unit_test(another_key_and_another_kid_make_another_set),
         cmocka_unit_test(a_set_that_was_kept_comes_back_with_its_time),

@@ -151,22 +151,76 @@ static void broken_keys_are_skipped(void **state)
     }
 }
 
-static void an_rsa_exponent_of_one_is_no_key(void **state)
+/* A set of one key with the modulus of `rsa`, and a NUL behind it. */
+static void set_with_exponent(const char *exponent, struct buf *set)
 {
-    static const char *const exponents[] = {
-        "AQ", "Ag", "AA", "A=0=", "AQAA", "AAE", "AQABAQABAQAB", "="};
+    buf_append_text(set, "{\"keys\":[{\"kty\":\"RSA\",\"n\":\"");
+    forge_number(rsa, "n", set);
+    buf_printf(set, "\",\"e\":\"%s\"}]}", exponent);
+    buf_append_char(set, '\0');
+}
+
+static void an_rsa_exponent_is_odd_and_above_one(void **state)
+{
+    static const char *const exponents[] = {"Aw", "AQAB", "AAA_", "gAAAAAAAAAE"};
+    struct auth_keys *parsed;
 
     (void)state;
     for (size_t i = 0; i < sizeof exponents / sizeof *exponents; i++) {
         struct buf set = {0};
 
-        buf_append_text(&set, "{\"keys\":[{\"kty\":\"RSA\",\"n\":\"");
-        forge_number(rsa, "n", &set);
-        buf_printf(&set, "\",\"e\":\"%s\"}]}", exponents[i]);
-        buf_append_char(&set, '\0');
+        set_with_exponent(exponents[i], &set);
+        assert_int_equal(auth_keys_parse(slice_of(set.data), false, &parsed, NULL), 0);
+        auth_keys_free(parsed);
+        buf_free(&set);
+    }
+}
+
+static void another_rsa_exponent_is_no_key(void **state)
+{
+    static const char *const exponents[] = {"AQ",  "Ag",   "AA",           "A=0=", "AQAA",
+                                            "AAE", "AAA-", "AQABAQABAQAB", "="};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof exponents / sizeof *exponents; i++) {
+        struct buf set = {0};
+
+        set_with_exponent(exponents[i], &set);
         is_refused(set.data, NO_KEY);
         buf_free(&set);
     }
+}
+
+static int parse_modulus(unsigned bits, struct auth_keys **ret)
+{
+    BIGNUM *number = BN_new();
+    unsigned char bytes[4096];
+    struct buf set = {0};
+    int code;
+
+    assert_int_equal(BN_set_bit(number, (int)bits - 1) & BN_set_bit(number, 0), 1);
+    buf_append_text(&set, "{\"keys\":[{\"kty\":\"RSA\",\"n\":\"");
+    forge_base64url(bytes, (size_t)BN_bn2bin(number, bytes), &set);
+    buf_append_text(&set, "\",\"e\":\"AQAB\"}]}");
+    code = parse(&set, ret, NULL);
+    buf_free(&set);
+    BN_free(number);
+    return code;
+}
+
+static void an_rsa_key_has_2048_to_8192_bits(void **state)
+{
+    static const unsigned taken[] = {2048, 2049, 8192};
+    static const unsigned skipped[] = {2040, 2047, 8193, 8200, 32768};
+    struct auth_keys *parsed;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) {
+        assert_int_equal(parse_modulus(taken[i], &parsed), 0);
+        auth_keys_free(parsed);
+    }
+    for (size_t i = 0; i < sizeof skipped / sizeof *skipped; i++)
+        assert_int_equal(parse_modulus(skipped[i], &parsed), ERR_INVALID);
 }
 
 static void what_is_no_set_is_refused(void **state)
@@ -247,7 +301,9 @@ int main(void)
         cmocka_unit_test(keys_for_other_purposes_are_skipped),
         cmocka_unit_test(keys_of_other_kinds_and_sizes_are_skipped),
         cmocka_unit_test(broken_keys_are_skipped),
-        cmocka_unit_test(an_rsa_exponent_of_one_is_no_key),
+        cmocka_unit_test(an_rsa_exponent_is_odd_and_above_one),
+        cmocka_unit_test(another_rsa_exponent_is_no_key),
+        cmocka_unit_test(an_rsa_key_has_2048_to_8192_bits),
         cmocka_unit_test(what_is_no_set_is_refused),
         cmocka_unit_test(a_good_key_beside_broken_ones_is_taken),
         cmocka_unit_test(a_set_of_more_than_32_keys_is_refused),
