@@ -293,16 +293,22 @@ static void a_bomb_is_refused(void **state)
 
 static void a_frame_that_wants_much_memory_is_corrupt(void **state)
 {
-    /* magic, no single segment, a window of 2^27 bytes; an empty last raw block */
-    static const unsigned char frame[] = {0x28, 0xb5, 0x2f, 0xfd, 0x00, 17 << 3, 0x01, 0x00, 0x00};
+    struct buf text = lines(1), body = {0};
+    /* magic, no single segment, a window of 2^23 bytes; the text as a last raw block */
+    char head[] = {'\x28', '\xb5', '\x2f', '\xfd', 0, 13 << 3, (char)(text.len << 3 | 1), 0, 0};
     struct err err = {0};
     uint32_t count;
     (void)state;
 
-    assert_int_equal(
-        take((struct slice){(const char *)frame, sizeof frame}, INGEST_ZSTD, &count, &err),
-        ERR_CORRUPT);
+    head[7] = (char)(text.len >> 5);
+    buf_append(&body, head, sizeof head);
+    buf_append_slice(&body, buf_slice(&text));
+    assert_code(&body, INGEST_ZSTD, 0, 1);
+    body.data[5]++; /* an eighth more */
+    assert_int_equal(take(buf_slice(&body), INGEST_ZSTD, &count, &err), ERR_CORRUPT);
     assert_non_null(strstr(err.text, "memory"));
+    buf_free(&text);
+    buf_free(&body);
 }
 
 int main(void)

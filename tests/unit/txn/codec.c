@@ -293,6 +293,20 @@ static void a_shortened_transaction_with_a_session_is_corrupt(void **state)
         assert_int_equal(decode(bytes, len), ERR_CORRUPT);
 }
 
+/* Where it lies, with what would make it whole behind it. */
+static void a_head_ends_within_its_bytes(void **state)
+{
+    struct txn_datapoint datapoint = {SLICE("k"), SLICE("v")};
+    struct txn txn = {.timestamp_us = NOON, .count = 1, .datapoints = &datapoint};
+    char bytes[256];
+    size_t head = txn_encode(&txn, bytes) - strlen("\1\1k\2v");
+    (void)state;
+
+    assert_int_equal(txn_decode_head((struct slice){bytes, head}, &txn, NULL), 0);
+    for (size_t len = 0; len < head; len++)
+        assert_int_equal(txn_decode_head((struct slice){bytes, len}, &txn, NULL), ERR_CORRUPT);
+}
+
 static void a_byte_too_many_is_corrupt(void **state)
 {
     unsigned char bytes[sizeof drawn + 1] = {0};
@@ -460,6 +474,7 @@ int main(void)
         cmocka_unit_test(the_head_alone_has_the_session),
         cmocka_unit_test(a_session_costs_the_others_nothing),
         cmocka_unit_test(a_shortened_transaction_with_a_session_is_corrupt),
+        cmocka_unit_test(a_head_ends_within_its_bytes),
         cmocka_unit_test(a_byte_too_many_is_corrupt),
         cmocka_unit_test(one_wrong_byte_is_told_apart),
         cmocka_unit_test(numbers_have_one_form_and_a_bound),
