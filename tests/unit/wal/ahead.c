@@ -79,6 +79,26 @@ static void records_of_every_length_are_read_over_the_bounds_of_pieces(void **st
     harness_end(&harness);
 }
 
+/* A record that a piece has no room for is read at once, and the pieces that it lies in are left.
+ */
+static void pieces_that_are_left_are_not_the_next_segment_s(void **state)
+{
+    struct harness harness;
+    (void)state;
+
+    begin(&harness);
+    for (int i = 0; i < 3; i++)
+        store_round(&harness, 900, 1000);
+    store_round(&harness, 1, 1000000);
+    for (int i = 0; i < 4; i++)
+        store_round(&harness, 600, 1500);
+    harness_restart(&harness, false);
+    assert_int_equal(harness.recovery.segments, 2);
+    assert_int_equal(harness.recovery.damaged_stretches, 0);
+    assert_int_equal(harness.recovered.count, 3 * 900 + 1 + 4 * 600);
+    harness_end(&harness);
+}
+
 /* Each of them in turn, whichever thread it is that hears of it. */
 static void a_disk_that_does_not_read_stops_the_start(void **state)
 {
@@ -86,10 +106,11 @@ static void a_disk_that_does_not_read_stops_the_start(void **state)
     (void)state;
 
     begin(&harness);
+    store_round(&harness, 1, 1000000); /* read at once, while the thread has no room for more */
     store_round(&harness, 900, 1000);
     store_round(&harness, 900, 1000);
     harness_close(&harness);
-    assert_true(harness_fail_reads(&harness, 1800) > 1800 * 1016 / PIECE);
+    assert_true(harness_fail_reads(&harness, 1801) > 1800 * 1016 / PIECE);
     harness_end(&harness);
 }
 
@@ -156,6 +177,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records_of_every_length_are_read_over_the_bounds_of_pieces),
+        cmocka_unit_test(pieces_that_are_left_are_not_the_next_segment_s),
         cmocka_unit_test(a_disk_that_does_not_read_stops_the_start),
         cmocka_unit_test(what_lies_before_a_proof_far_behind_is_kept),
         cmocka_unit_test(a_rotten_stretch_over_the_bounds_of_pieces_is_skipped),
