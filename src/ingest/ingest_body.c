@@ -61,9 +61,9 @@ static int inflate_members(struct ingest *ingest, z_stream *stream, struct err *
             return 0;
         if (result == Z_STREAM_END)
             result = inflateReset(stream);
-        if (result == Z_BUF_ERROR && stream->avail_out > 0)
+        if (result == Z_BUF_ERROR) /* there was room, so it is bytes that are missing */
             return err_set(err, ERR_CORRUPT, "the gzip stream has no end");
-        if (result != Z_OK && result != Z_BUF_ERROR)
+        if (result != Z_OK)
             return err_set(err, ERR_CORRUPT, "the gzip stream is broken: %s",
                            stream->msg != NULL ? stream->msg : "bad data");
     }
