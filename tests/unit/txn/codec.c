@@ -382,6 +382,7 @@ static void numbers_have_one_form_and_a_bound(void **state)
     /* 1, and a bit that is beyond 64. */
     assert_int_equal(decode_tail("\1\0\0", TAIL("\x81\x80\x80\x80\x80\x80\x80\x80\x80\2\1\1k\0")),
                      ERR_CORRUPT);
+    assert_int_equal(decode_tail("\1\0\0", TAIL("\0\1\0\0")), ERR_CORRUPT);    /* empty key */
     assert_int_equal(decode_tail("\1\2\0", TAIL("\0\0\1\1k\0")), ERR_CORRUPT); /* empty id */
     assert_int_equal(decode_tail("\1\2\0", TAIL("\0\1i\1\1k\0")), 0);
     assert_int_equal(decode_tail("\1\4\0", TAIL("\0\0\1\1k\0")), ERR_CORRUPT); /* empty session */
