@@ -85,19 +85,11 @@ static enum forward_action refused(struct forward_state *state, int64_t now_ms)
  * somebody may have mended that by now, and then the ledger need not take it. */
 static enum forward_action resume(struct forward_state *state)
 {
-    switch (state->phase) {
-    case PHASE_DOWN:
+    if (state->phase == PHASE_DOWN)
         return ACTION_CONNECT;
-    case PHASE_IDLE:
-        return ACTION_LOAD;
-    case PHASE_BATCH:
-        return ACTION_WRITE;
-    case PHASE_FAILING:
-        state->phase = PHASE_BATCH;
-        state->last = state->first + 1;
-        return ACTION_WRITE;
-    }
-    return ACTION_CONNECT;
+    assert(state->phase == PHASE_FAILING);
+    state->phase = PHASE_BATCH;
+    return ACTION_WRITE;
 }
 
 enum forward_action forward_step(struct forward_state *state, const struct forward_event *event,
