@@ -191,6 +191,9 @@ static void what_the_store_has_is_not_lost_by_damage(void **state)
     assert_int_equal(wal_lost(harness.wal, UINT64_MAX).stretches, 1);
     assert_int_equal(wal_lost(harness.wal, UINT64_MAX).records, 0);
     assert_int_equal(wal_stats(harness.wal).records, RECORDS);
+    harness_restart(&harness, false);
+    assert_int_equal(wal_lost(harness.wal, UINT64_MAX).stretches, 1);
+    assert_int_equal(wal_lost(harness.wal, UINT64_MAX).records, 0);
     harness_end(&harness);
 }
 
@@ -297,6 +300,23 @@ static void a_segment_stays_until_its_damage_is_set_aside(void **state)
     release_all(&harness);
     assert_int_equal(wal_lost(harness.wal, UINT64_MAX).kept_bytes, HEADER + WHOLE);
     assert_int_equal(size_of(&harness, copy_of(5 * WHOLE, WHOLE)), HEADER + WHOLE);
+    harness_end(&harness);
+}
+
+static void a_copy_whose_entry_comes_later_is_counted_once(void **state)
+{
+    struct harness harness;
+
+    (void)state;
+    begin(&harness, 16);
+    harness_close(&harness);
+    flip(&harness, 1, HEADER + 5 * WHOLE + FRAME);
+    fault_disk_fail(harness.faults, FAULT_WRITE, "data/quarantine/index", 0, 1, EIO);
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    release_all(&harness);
+    assert_int_equal(fault_disk_failed(harness.faults, FAULT_WRITE), 1);
+    assert_int_equal(size_of(&harness, "data/quarantine/index"), 40);
+    assert_int_equal(wal_lost(harness.wal, UINT64_MAX).kept_bytes, HEADER + WHOLE);
     harness_end(&harness);
 }
 
@@ -408,6 +428,7 @@ int main(void)
         cmocka_unit_test(a_truncated_segment_loses_its_end_alone),
         cmocka_unit_test(a_segment_of_another_salt_is_damaged_as_a_whole),
         cmocka_unit_test(a_segment_stays_until_its_damage_is_set_aside),
+        cmocka_unit_test(a_copy_whose_entry_comes_later_is_counted_once),
         cmocka_unit_test(what_could_not_be_set_aside_is_tried_again_without_waiting_for_the_store),
         cmocka_unit_test(what_cannot_be_set_aside_at_all_holds_up_nothing_else),
         cmocka_unit_test(a_full_disk_does_not_keep_the_segment),

@@ -355,6 +355,25 @@ static void what_became_no_segment_and_cannot_be_deleted_counts(void **state)
     }
 }
 
+static void what_became_no_segment_holds_up_none_that_did(void **state)
+{
+    struct harness harness;
+    (void)state;
+
+    begin(&harness, 0);
+    harness.options.heal_every_ms = 1;
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    fault_disk_fail(harness.faults, FAULT_UNLINK, ".new", 0, UINT32_MAX, EIO);
+    fault_disk_fail(harness.faults, FAULT_WRITE, ".new", 0, 1, EIO);
+    assert_int_equal(harness_put(&harness, "first", NULL), ERR_IO);
+    harness_await_refusing(&harness, false);
+    store(&harness, 4);
+    wal_release(harness.wal, 3 * WHOLE, NULL);
+    while (fault_disk_size(harness.faults, harness_segment(1)) != 0)
+        wal_wait(harness.wal, UINT64_MAX, 1);
+    harness_end(&harness);
+}
+
 static void a_disk_that_takes_no_changes_is_not_called_full(void **state)
 {
     struct harness harness;
@@ -464,6 +483,7 @@ int main(void)
         cmocka_unit_test(a_log_that_is_closed_meanwhile_finishes_the_round),
         cmocka_unit_test(a_file_that_has_its_new_name_goes_by_it),
         cmocka_unit_test(what_became_no_segment_and_cannot_be_deleted_counts),
+        cmocka_unit_test(what_became_no_segment_holds_up_none_that_did),
         cmocka_unit_test(a_disk_that_takes_no_changes_is_not_called_full),
         cmocka_unit_test(a_segment_that_was_named_and_not_begun_counts_until_it_is_deleted),
         cmocka_unit_test(a_segment_that_was_named_and_not_begun_keeps_its_name),
