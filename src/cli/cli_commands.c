@@ -118,7 +118,7 @@ int command_migrate(struct cli *cli)
     struct err err;
     int code = 0;
 
-    /* The embedded store lies there, and perhaps no engine has been started yet. */
+    /* By default the embedded store lies there, and no engine may have been started yet. */
     if (cli->status == NULL && strncmp(cli->config.database_url, "sqlite:", 7) == 0)
         code = app_dir_make(cli->config.data_dir, &err);
     if (code == 0)
