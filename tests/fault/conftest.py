@@ -1,7 +1,8 @@
-"""Fixtures of the fault tests: see wire.py and disks.py."""
+"""Fixtures of the fault tests: see wire.py, disks.py and pooler.py."""
 
 import pytest
 from fault.disks import Disk
+from fault.pooler import Pooler
 from fault.shim import Shim
 from fault.wire import Wire
 
@@ -12,6 +13,15 @@ def wire(postgres):
     proxy = Wire(("127.0.0.1", postgres.port))
     yield proxy
     proxy.close()
+
+
+@pytest.fixture
+def pooler(postgres, tmp_path):
+    """PgBouncer in front of PostgreSQL."""
+    pooler = Pooler(postgres, tmp_path)
+    pooler.start()
+    yield pooler
+    pooler.kill()
 
 
 @pytest.fixture

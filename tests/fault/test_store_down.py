@@ -146,6 +146,25 @@ def test_a_name_of_several_hosts(engines, postgres, proxy):
     wait_until_down(engine, 'look up "nowhere.invalid"')
 
 
+def test_a_pooler_that_dies(engines, postgres, pooler):
+    """It gives each transaction a session that others have had before, and changed."""
+    url = postgres.url(port=pooler.port)
+    engine = engines(DATABASE_URL=url, **QUICK)
+    wait_until_up(engine)
+    with Watch(postgres.ask), Load(engine) as load:
+        for deaths in (1, 2, 3):
+            with psycopg.connect(url, autocommit=True) as other:
+                other.execute("SET synchronous_commit = off")
+                other.execute("SET default_transaction_isolation = 'serializable'")
+            load.wait_for(100)
+            pooler.kill()
+            wait_until_down(engine)
+            pooler.start()
+            wait_until_up(engine)
+            assert (times(engine, DOWN), times(engine, UP)) == (deaths, deaths), engine.log
+    reconcile(engine, load, postgres.ask)
+
+
 def test_a_store_that_takes_long_for_each_write(engine, postgres):
     """Within the time limit: batches grow meanwhile, and nobody is told of a fault."""
     postgres.ask(
