@@ -89,12 +89,14 @@ static void windows_are_parsed(void **state)
     struct err err;
 
     (void)state;
-    schedule = window("22:30-24:00");
+    schedule = window("09:39-24:00");
     assert_int_equal(schedule.mode, SCHEDULE_WINDOW);
-    assert_int_equal(schedule.opens, 22 * 60 + 30);
+    assert_int_equal(schedule.opens, 9 * 60 + 39);
     assert_int_equal(schedule.closes, 24 * 60);
-    assert_int_equal(window("always").mode, SCHEDULE_ALWAYS);
-    assert_int_equal(window("quiet").mode, SCHEDULE_QUIET);
+    assert_int_equal(schedule_parse("quiet", &schedule, &err), 0);
+    assert_int_equal(schedule.mode, SCHEDULE_QUIET);
+    assert_int_equal(schedule_parse("always", &schedule, &err), 0);
+    assert_int_equal(schedule.mode, SCHEDULE_ALWAYS);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(schedule_parse(bad[i], &schedule, &err), ERR_INVALID);
 }
@@ -122,17 +124,17 @@ static void a_window_opens_and_closes_every_day(void **state)
 
 static void a_window_may_span_midnight(void **state)
 {
-    struct schedule schedule = window("23:00-01:00");
+    struct schedule schedule = window("23:59-01:00");
     struct schedule_verdict verdict;
 
     (void)state;
     set_zone("America/New_York");
-    assert_true(judge(&schedule, at(2026, 11, 24, 23, 0)).go);
+    assert_true(judge(&schedule, at(2026, 11, 24, 23, 59)).go);
     assert_true(judge(&schedule, at(2026, 11, 25, 0, 59)).go);
     verdict = judge(&schedule, at(2026, 11, 25, 1, 0));
     assert_false(verdict.go);
     assert_int_equal(verdict.reason, REASON_OUTSIDE);
-    assert_int_equal(verdict.until_us, at(2026, 11, 25, 23, 0));
+    assert_int_equal(verdict.until_us, at(2026, 11, 25, 23, 59));
 }
 
 /* 8 March 2026 has no 02:00 to 03:00 in New York, 1 November has 01:00 to 02:00 twice. */
@@ -362,7 +364,7 @@ static void between_the_shares_it_goes_on_as_it_was(void **state)
     static const struct {
         double rate;
         bool go;
-    } steps[] = {{210, false}, {200, true}, {400, true}, {410, false}, {400, false}, {200, true}};
+    } steps[] = {{201, false}, {200, true}, {400, true}, {401, false}, {400, false}, {200, true}};
 
     (void)state;
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
@@ -388,6 +390,21 @@ static void an_idle_engine_is_quiet(void **state)
     assert_true(judge_one(&schedule, &memory, false, NEVER, DAY).go);
 }
 
+static void an_engine_that_gets_nothing_any_more_is_quiet(void **state)
+{
+    struct schedule schedule = {
+        .mode = SCHEDULE_QUIET, .quiet_least = 1, .peak_half_life_us = DAY, .max_lag_us = DAY};
+    struct schedule_memory memory = {0};
+
+    (void)state;
+    schedule_sample(&schedule, &memory, 0, 0);
+    schedule_sample(&schedule, &memory, 1000, SECOND);
+    assert_false(judge_one(&schedule, &memory, false, NEVER, DAY).go);
+    for (int second = 2; second < 120; second++)
+        schedule_sample(&schedule, &memory, 1000, second * SECOND);
+    assert_true(judge_one(&schedule, &memory, false, NEVER, DAY).go);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -405,6 +422,7 @@ int main(void)
         cmocka_unit_test(quiet_follows_the_day_with_hysteresis),
         cmocka_unit_test(between_the_shares_it_goes_on_as_it_was),
         cmocka_unit_test(an_idle_engine_is_quiet),
+        cmocka_unit_test(an_engine_that_gets_nothing_any_more_is_quiet),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
