@@ -401,8 +401,12 @@ def test_a_failed_transaction_keeps_its_user_and_not_the_session(
     assert user_of(engine, failed) == user
 
 
+def tries(engine):
+    return [one["first_id"] for one in engine.get("/v1/deliveries").json()["deliveries"]]
+
+
 def test_a_session_is_counted_once_however_often_its_transaction_is_tried(asking, postgres):
-    engine = asking(DATABASE_URL=postgres.url())
+    engine = asking(DATABASE_URL=postgres.url(), FAILED_MAX=1)
     engine.accept()
     engine.wait_until_stored()
     refuse(postgres)
@@ -410,10 +414,12 @@ def test_a_session_is_counted_once_however_often_its_transaction_is_tried(asking
     expect(engine, 1, 0, 0)
     engine.post("", f"/v1/transactions/{failed}/retry")
     engine.wait_until(lambda: engine.transaction(failed)["attempts"] == 2)
+    waits = send(engine, "session-of-bfranklin")
+    engine.wait_for_log("1 failed transactions of .* FAILED_MAX")
+    engine.wait_until(lambda: tries(engine).count(waits) > 2)
     allow(postgres)
     engine.post("", f"/v1/transactions/{failed}/retry")
     engine.wait_until(lambda: engine.transaction(failed)["status"] == "successful")
-    send(engine, "session-of-bfranklin")
     expect(engine, 2, 0, 0)
 
 

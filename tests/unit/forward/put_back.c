@@ -4,14 +4,13 @@
  */
 #include "support/forwarding.h"
 
-/* The store as it was before it had anything; it takes by now what it has refused since. */
-static void put_back(struct forwarding *at, uint64_t position)
+/* The store as it was before it had anything. */
+static void put_back(struct forwarding *at, uint64_t position, const char *with)
 {
     char text[256];
 
     snprintf(text, sizeof text,
-             "BEGIN; " REFUSE_NO_MORE
-             " DELETE FROM event; UPDATE forward_cursor SET position = %llu; COMMIT",
+             "BEGIN; %s DELETE FROM event; UPDATE forward_cursor SET position = %llu; COMMIT", with,
              (unsigned long long)position);
     forwarding_sql(at, text);
 }
@@ -44,7 +43,7 @@ static void a_discarded_one_stays_out_of_a_store_that_was_put_back(void **state)
     uint64_t refused = forward_a_bad_one_and_a_good_one(at);
 
     assert_int_equal(ledger_discard(at->ledger, refused, NULL), 0);
-    put_back(at, refused);
+    put_back(at, refused, REFUSE_NO_MORE);
     forwarding_send(at, "other", "last");
     assert_the_discarded_one_stayed_out(at);
 }
@@ -57,7 +56,7 @@ static void a_discarded_one_is_known_after_a_restart(void **state)
 
     assert_int_equal(ledger_discard(at->ledger, refused, NULL), 0);
     forward_stop(at->forward, 0);
-    put_back(at, refused);
+    put_back(at, refused, REFUSE_NO_MORE);
     assert_int_equal(ledger_set_cursor(at->ledger, refused, NULL), 0);
     ledger_close(at->ledger);
     forwarding_open_ledger(at);
@@ -71,7 +70,7 @@ static void a_retry_in_a_store_that_was_put_back_stores_nothing_twice(void **sta
     struct forwarding *at = *state;
     uint64_t refused = forward_a_bad_one_and_a_good_one(at);
 
-    put_back(at, refused);
+    put_back(at, refused, REFUSE_NO_MORE);
     assert_int_equal(ledger_retry(at->ledger, refused, NULL), 0);
     forward_poke(at->forward);
     forwarding_wait(ledger_counts(at->ledger).retrying == 0);
@@ -83,12 +82,61 @@ static void a_retry_in_a_store_that_was_put_back_stores_nothing_twice(void **sta
     assert_int_equal(forwarding_rows(at, "good"), 1);
 }
 
+static void what_is_refused_again_by_a_store_that_was_put_back_is_kept_as_it_was(void **state)
+{
+    struct forwarding *at = *state;
+    uint64_t refused = forward_a_bad_one_and_a_good_one(at);
+    struct ledger_failed found;
+    struct buf storage = {0};
+
+    put_back(at, refused, "");
+    forwarding_send(at, "other", "last");
+    forwarding_wait(forwarding_rows(at, "last") == 1);
+    forwarding_wait(queue_status(at->queue).pending_transactions == 0);
+    assert_int_equal(ledger_find(at->ledger, refused, &found, &storage, NULL), 0);
+    assert_int_equal(found.attempts, 2);
+    assert_int_equal(forward_status(at->forward).refusals, 1);
+    buf_free(&storage);
+    forwarding_sql(at, REFUSE_NO_MORE);
+    assert_int_equal(ledger_retry(at->ledger, refused, NULL), 0);
+    forward_poke(at->forward);
+    forwarding_wait(ledger_counts(at->ledger).failed + ledger_counts(at->ledger).retrying == 0);
+    assert_int_equal(forwarding_rows(at, "bad"), 1);
+}
+
+/* It is in a batch already when that is ordered. */
+static void what_failed_before_goes_out_of_the_ledger_if_its_user_is_erased_now(void **state)
+{
+    struct forwarding *at = *state;
+    uint64_t good = forwarding_send(at, "other", "good");
+    uint64_t refused = forward_a_bad_one_and_a_good_one(at);
+    struct ledger_order order;
+
+    ledger_bound(at->ledger, 1, 0);
+    put_back(at, good,
+             "CREATE TRIGGER hold BEFORE INSERT ON event WHEN new.value = 'good'"
+             " BEGIN SELECT RAISE(ABORT, 'refused'); END;");
+    forwarding_send(at, "other", "last");
+    forwarding_wait(forwarding_said(at, "the ledger cannot be written") > 0);
+    assert_int_equal(ledger_counts(at->ledger).failed, 1);
+    assert_int_equal(ledger_forget(at->ledger, SLICE("jdoe"), true, refused + 1, clock_wall_us(), 1,
+                                   &order, NULL),
+                     0);
+    forwarding_sql(at, "DROP TRIGGER hold");
+    forwarding_wait(queue_status(at->queue).pending_transactions == 0);
+    assert_int_equal(ledger_counts(at->ledger).failed, 0);
+    assert_int_equal(forwarding_rows(at, "bad"), 0);
+    assert_int_equal(forwarding_rows(at, "good"), 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         forwarding_test(a_discarded_one_stays_out_of_a_store_that_was_put_back),
         forwarding_test(a_discarded_one_is_known_after_a_restart),
         forwarding_test(a_retry_in_a_store_that_was_put_back_stores_nothing_twice),
+        forwarding_test(what_is_refused_again_by_a_store_that_was_put_back_is_kept_as_it_was),
+        forwarding_test(what_failed_before_goes_out_of_the_ledger_if_its_user_is_erased_now),
     };
 
     return cmocka_run_group_tests_name("forward/put_back", tests, NULL, NULL);

@@ -197,6 +197,21 @@ static void a_store_that_refuses_what_the_ledger_has_no_room_for_is_not_down(voi
     assert_int_equal(forward_status(at->forward).refusals, 1);
 }
 
+static void one_whose_user_is_erased_before_the_ledger_has_it_does_not_fail(void **state)
+{
+    struct forwarding *at = *state;
+    uint64_t refused = refuse_one_more_than_the_ledger_takes(at);
+    struct ledger_order order;
+
+    assert_int_equal(ledger_forget(at->ledger, SLICE("other"), true, refused + 1, clock_wall_us(),
+                                   1, &order, NULL),
+                     0);
+    forwarding_wait(queue_status(at->queue).pending_transactions == 0);
+    assert_int_equal(forwarding_rows(at, "bad"), 0);
+    assert_int_equal(ledger_counts(at->ledger).failed, 1);
+    assert_int_equal(forward_status(at->forward).refusals, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,6 +224,7 @@ int main(void)
         forwarding_test(an_outage_during_another_try_is_no_refusal),
         forwarding_test(another_try_of_one_makes_room_for_the_next),
         forwarding_test(a_store_that_refuses_what_the_ledger_has_no_room_for_is_not_down),
+        forwarding_test(one_whose_user_is_erased_before_the_ledger_has_it_does_not_fail),
     };
 
     return cmocka_run_group_tests_name("forward/refused", tests, NULL, NULL);
