@@ -49,6 +49,7 @@ struct forwarding {
     struct forward *forward;
     struct mailbox box;
     struct wal_producer *producer;
+    const char *window;
     int log; /* what is said in the log */
     int log_before;
 };
@@ -168,7 +169,7 @@ static inline void forwarding_start(struct forwarding *at)
         .users = at->users,
         .store_url = at->url,
         .store_timeout_ms = 5000,
-        .window = "always",
+        .window = at->window,
         .max_lag_ms = 1000000,
         .batch_rows = 1000,
         .batch_bytes = 1 << 20,
@@ -201,6 +202,7 @@ static inline int forwarding_begin(void **state)
     assert_non_null(mkdtemp(at->folder));
     snprintf(at->url, sizeof at->url, "sqlite:%s/events.db", at->folder);
     snprintf(at->ledger_path, sizeof at->ledger_path, "%s/ledger.db", at->folder);
+    at->window = "always";
     at->log = memfd_create("log", MFD_CLOEXEC);
     at->log_before = dup(STDERR_FILENO);
     dup2(at->log, STDERR_FILENO);
