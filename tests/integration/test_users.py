@@ -288,6 +288,9 @@ def test_the_end_does_not_wait_for_a_provider_that_hangs(asking, provider):
     assert [row["pennkey"] for row in engine.events()] == ["jdoe", "jdoe"]
 
 
+MANY = 260  # more than are asked for in one go
+
+
 def test_many_sessions_are_asked_for_at_the_same_time(asking, provider):
     together = threading.Barrier(4)
     answer = provider.introspect
@@ -296,16 +299,20 @@ def test_many_sessions_are_asked_for_at_the_same_time(asking, provider):
         together.wait(30)
         return answer(headers, body)
 
-    for n in range(40):
+    for n in range(MANY):
         provider.knows(f"session-{n}", f"user-{n}")
-    provider.introspection.hangs()
     engine = asking(INTROSPECTION_TIMEOUT="30s")
+    assert user_of(engine, send(engine, "session-of-jdoe")) == "jdoe"
+    provider.introspection.hangs()
     ids = [send(engine, "session-0")]
-    provider.introspection.wait_for(1)
-    ids += [send(engine, f"session-{n}") for n in range(1, 40)]
+    provider.introspection.wait_for(2)
+    known = send(engine, "session-of-jdoe")
+    ids += [send(engine, f"session-{n}") for n in range(1, MANY)]
     provider.introspect = in_fours
     provider.introspection.works()
-    assert [user_of(engine, identity) for identity in ids] == [f"user-{n}" for n in range(40)]
+    assert [user_of(engine, identity) for identity in ids] == [f"user-{n}" for n in range(MANY)]
+    assert user_of(engine, known) == "jdoe"
+    assert provider.introspection.requests == 2 + MANY, "what is known is not asked for again"
 
 
 def test_a_session_that_upsets_the_provider_holds_up_no_others(asking, provider):
