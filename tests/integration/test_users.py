@@ -380,9 +380,15 @@ def test_a_failed_transaction_is_resolved_when_it_is_tried_again(asking, provide
     assert user_of(engine, other) == "jdoe", "it holds up nothing"
     assert engine.transaction(failed)["status"] == "uncompleted"
     engine.stop()
+    refuse(postgres)
     provider.start()
     engine.start()
-    engine.wait_until_stored()
+    engine.wait_until(lambda: engine.transaction(failed)["attempts"] == 2)
+    assert engine.transaction(failed)["pennkey"] == "jdoe"
+    expect(engine, 1, 0, 0)
+    allow(postgres)
+    engine.post("", f"/v1/transactions/{failed}/retry")
+    engine.wait_until(lambda: engine.transaction(failed)["status"] == "successful")
     assert user_of(engine, failed) == "jdoe"
     expect(engine, 1, 0, 0)
 
