@@ -134,10 +134,12 @@ def test_what_was_acknowledged_while_it_stops_is_kept(engine):
     assert set(stored.values()) == {1}
 
 
-def test_a_stop_with_the_store_down_keeps_what_waits(engines, postgres):
+def test_a_stop_with_the_store_down_keeps_what_waits_and_waits_for_nothing(engines, postgres):
     postgres.stop()
-    engine = engines(DATABASE_URL=postgres.url(), SHUTDOWN_TIMEOUT="200ms")
+    pauses = dict.fromkeys(["FORWARD_RETRY_MIN", "FORWARD_RETRY_MAX", "SHUTDOWN_TIMEOUT"], "1h")
+    engine = engines(DATABASE_URL=postgres.url(), **pauses)
     identity = engine.accept()
+    engine.wait_for_log("the store is down")
     engine.stop()
     postgres.start()
     engine.start()
