@@ -65,8 +65,7 @@ static bool wait_to_ask(struct forward *forward, int64_t pause_ms)
     if (!forward->stop_now && !forward->seek && !forward->stopping)
         forward_wait(forward, &forward->loader_wakes, pause_ms < LOOK_MS ? pause_ms : LOOK_MS);
     if (forward->stopping) {
-        forward->sessions_wait = true;
-        pthread_cond_signal(&forward->writer_wakes);
+        forward->sessions_wait = true; /* the writer looks often while stopping */
         while (!forward->stop_now && !forward->seek)
             pthread_cond_wait(&forward->loader_wakes, &forward->lock);
         forward->sessions_wait = false;
