@@ -105,14 +105,30 @@ static void a_refusal_ahead_of_what_cannot_be_stored_now_is_counted_and_said_onc
     forwarding_wait(forward_status(at->forward).errors > 5);
     assert_int_equal(forward_status(at->forward).store, FORWARD_DOWN);
     assert_int_equal(forward_status(at->forward).refusals, 1);
+    assert_int_equal(forward_status(at->forward).ahead, 1);
     assert_int_equal(forwarding_said(at, "the store is down"), 1);
     assert_int_equal(forwarding_said(at, "the store is up again"), 0);
     forwarding_sql(at, DELAY_NO_MORE);
     forwarding_wait(queue_status(at->queue).pending_transactions == 0);
     forwarding_wait(forwarding_said(at, "the store is up again") > 0);
     assert_int_equal(forward_status(at->forward).refusals, 1);
+    assert_int_equal(forward_status(at->forward).ahead, 0);
     assert_int_equal(forwarding_said(at, "the store is down"), 1);
     assert_int_equal(forwarding_said(at, "the store is up again"), 1);
+}
+
+static void each_outage_is_said_and_its_end(void **state)
+{
+    struct forwarding *at = *state;
+
+    forwarding_start(at);
+    for (unsigned i = 1; i <= 2; i++) {
+        forwarding_sql(at, "ALTER TABLE event RENAME TO away");
+        forwarding_send(at, "jdoe", "good");
+        forwarding_wait(forwarding_said(at, "the store is down") == i);
+        forwarding_sql(at, "ALTER TABLE away RENAME TO event");
+        forwarding_wait(forwarding_said(at, "the store is up again") == i);
+    }
 }
 
 static void a_store_that_is_mended_gets_what_the_ledger_has_no_room_for(void **state)
@@ -152,7 +168,37 @@ static void an_outage_during_another_try_is_no_refusal(void **state)
     forwarding_wait(ledger_counts(at->ledger).retrying == 0);
     assert_int_equal(ledger_counts(at->ledger).failed, 0);
     assert_int_equal(forwarding_rows(at, "bad"), 1);
+    forwarding_wait(forward_status(at->forward).store == FORWARD_UP);
     buf_free(&storage);
+}
+
+/* And the next one is tried before the end, though that one had to wait. */
+static void another_try_that_the_ledger_cannot_note_stores_nothing_twice(void **state)
+{
+    struct forwarding *at = *state;
+    uint64_t first, second;
+
+    forwarding_sql(at, REFUSE);
+    first = forwarding_send(at, "jdoe", "bad");
+    second = forwarding_send(at, "other", "bad");
+    forwarding_start(at);
+    forwarding_wait(queue_status(at->queue).pending_transactions == 0);
+    forwarding_sql(at, REFUSE_NO_MORE);
+    forwarding_ledger_sql(at, "CREATE TRIGGER hold BEFORE DELETE ON failed"
+                              " BEGIN SELECT RAISE(ABORT, 'held'); END;");
+    assert_int_equal(ledger_retry(at->ledger, first, NULL), 0);
+    forward_poke(at->forward);
+    forwarding_wait(forwarding_said(at, "the ledger cannot be written") > 0);
+    assert_int_equal(ledger_counts(at->ledger).retrying, 1);
+    assert_int_equal(forwarding_rows(at, "bad"), 1);
+    forwarding_ledger_sql(at, "DROP TRIGGER hold");
+    forwarding_wait(ledger_counts(at->ledger).retrying == 0);
+    assert_int_equal(forwarding_rows(at, "bad"), 1);
+    assert_int_equal(ledger_retry(at->ledger, second, NULL), 0);
+    forward_stop(at->forward, INT32_MAX);
+    at->forward = NULL;
+    assert_int_equal(ledger_counts(at->ledger).retrying, 0);
+    assert_int_equal(forwarding_rows(at, "bad"), 2);
 }
 
 static void another_try_of_one_makes_room_for_the_next(void **state)
@@ -220,8 +266,10 @@ int main(void)
         forwarding_test(a_refused_one_that_cannot_be_read_now_is_no_fault_of_the_ledgers),
         forwarding_test(a_full_ledger_is_said_once_though_the_cursor_gets_on),
         forwarding_test(a_refusal_ahead_of_what_cannot_be_stored_now_is_counted_and_said_once),
+        forwarding_test(each_outage_is_said_and_its_end),
         forwarding_test(a_store_that_is_mended_gets_what_the_ledger_has_no_room_for),
         forwarding_test(an_outage_during_another_try_is_no_refusal),
+        forwarding_test(another_try_that_the_ledger_cannot_note_stores_nothing_twice),
         forwarding_test(another_try_of_one_makes_room_for_the_next),
         forwarding_test(a_store_that_refuses_what_the_ledger_has_no_room_for_is_not_down),
         forwarding_test(one_whose_user_is_erased_before_the_ledger_has_it_does_not_fail),

@@ -66,16 +66,26 @@ struct forwarding {
         }                                                                                          \
     } while (0)
 
-static inline void forwarding_sql(struct forwarding *at, const char *text)
+static inline void forwarding_run_sql(const char *path, const char *text)
 {
     sqlite3 *database;
     char *words = NULL;
 
-    assert_int_equal(sqlite3_open(at->url + strlen("sqlite:"), &database), SQLITE_OK);
+    assert_int_equal(sqlite3_open(path, &database), SQLITE_OK);
     sqlite3_busy_timeout(database, 5000);
     if (sqlite3_exec(database, text, NULL, NULL, &words) != SQLITE_OK)
         fail_msg("%s: %s", text, words);
     sqlite3_close(database);
+}
+
+static inline void forwarding_sql(struct forwarding *at, const char *text)
+{
+    forwarding_run_sql(at->url + strlen("sqlite:"), text);
+}
+
+static inline void forwarding_ledger_sql(struct forwarding *at, const char *text)
+{
+    forwarding_run_sql(at->ledger_path, text);
 }
 
 /* How many rows have this value. */
