@@ -147,6 +147,20 @@ def test_a_stop_with_the_store_down_keeps_what_waits_and_waits_for_nothing(engin
     assert engine.stored_ids() == {identity: 2}
 
 
+def test_the_end_does_not_wait_for_a_store_that_does_not_answer(engines, postgres, proxy):
+    url = postgres.url(port=proxy.port)
+    engine = engines(DATABASE_URL=url, STORE_TIMEOUT="1h", SHUTDOWN_TIMEOUT="200ms")
+    ids = {engine.accept()}
+    engine.wait_until_stored()
+    proxy.stall()
+    ids.add(engine.accept())
+    engine.stop()
+    proxy.resume()
+    engine.start()
+    engine.wait_until_stored()
+    assert engine.stored_ids().keys() == ids
+
+
 def test_a_client_that_never_finishes_does_not_hold_up_the_end(engines):
     engine = engines(BODY_TIMEOUT="500ms", HEADER_TIMEOUT="500ms")
     begun = head("POST", "/analytics", token=engine.token(), length=100) + "{"
