@@ -104,6 +104,22 @@ static void what_is_refused_again_by_a_store_that_was_put_back_is_kept_as_it_was
     assert_int_equal(forwarding_rows(at, "bad"), 1);
 }
 
+/* Else what comes again would be taken for delivered by a start without the store, and given up. */
+static void where_the_store_is_is_known_before_anything_is_stored(void **state)
+{
+    struct forwarding *at = *state;
+    uint64_t position = forwarding_send(at, "jdoe", "later");
+    uint64_t known = 0;
+
+    forward_a_bad_one_and_a_good_one(at);
+    forwarding_sql(at, DELAY);
+    put_back(at, position, "");
+    forwarding_send(at, "other", "last");
+    forwarding_wait(ledger_cursor(at->ledger, &known, NULL) == 0 && known == position);
+    forwarding_wait(forward_status(at->forward).ahead == 1);
+    assert_int_equal(forwarding_rows(at, "later"), 0);
+}
+
 /* It is in a batch already when that is ordered. */
 static void what_failed_before_goes_out_of_the_ledger_if_its_user_is_erased_now(void **state)
 {
@@ -136,6 +152,7 @@ int main(void)
         forwarding_test(a_discarded_one_is_known_after_a_restart),
         forwarding_test(a_retry_in_a_store_that_was_put_back_stores_nothing_twice),
         forwarding_test(what_is_refused_again_by_a_store_that_was_put_back_is_kept_as_it_was),
+        forwarding_test(where_the_store_is_is_known_before_anything_is_stored),
         forwarding_test(what_failed_before_goes_out_of_the_ledger_if_its_user_is_erased_now),
     };
 
