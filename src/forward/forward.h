@@ -77,7 +77,6 @@ struct forward_status {
     uint64_t refusals; /* transactions that became failed, each once */
     uint64_t errors;   /* attempts that met a store that was not there */
     uint64_t conflicts;
-    uint64_t damaged_bytes; /* of the log, passed over */
     /* Transactions stored, or refused with the user known, by what became of their session. */
     uint64_t sessions[USERS_ANSWERS];
 };

@@ -5,7 +5,7 @@
  * of the log: that would be a thousand wake-ups a second), then takes all that is there, up
  * to the bounds. While the store is down both slots stay full and the loader sleeps.
  *
- * What can go wrong: damaged bytes are passed over and counted; a disk that does not read is
+ * What can go wrong: damaged bytes are passed over; a disk that does not read is
  * asked again, with one line in the log.
  */
 #include "forward/forward_priv.h"
@@ -94,11 +94,9 @@ static int take(struct forward *forward, struct slot *slot, struct queue_reader 
         struct forward_user user;
         int code = queue_reader_next(reader, &item, err);
 
-        if (code == ERR_CORRUPT) {
-            slot->damaged_bytes += item.next - item.position;
-        } else if (code != 0) {
+        if (code != 0 && code != ERR_CORRUPT)
             return code;
-        } else {
+        if (code == 0) {
             code = forward_user(forward, item.position, &item.txn, &user)
                        ? add(forward, slot, &item, &user, err)
                        : ERR_BUSY;
@@ -227,7 +225,6 @@ static void hand_over(struct forward *forward, struct slot *slot, bool loaded)
     if (loaded && !forward->seek) {
         slot->state = SLOT_LOADED;
         forward->load_slot = (forward->load_slot + 1) % SLOTS;
-        forward->status.damaged_bytes += slot->damaged_bytes;
     } else {
         slot->state = SLOT_EMPTY;
     }
@@ -249,7 +246,6 @@ void *loader_run(void *arg)
         bool loaded;
 
         store_batch_reset(slot->batch);
-        slot->damaged_bytes = 0;
         slot->has_sessions = false;
         slot->taken = 0;
         slot->end = position;

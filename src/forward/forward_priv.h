@@ -28,7 +28,6 @@ struct slot {
     size_t taken;            /* ... and took in all: some are left out of the batch */
     size_t room;
     uint64_t end; /* position behind all of it */
-    uint64_t damaged_bytes;
 };
 
 enum { SLOTS = 2 };
