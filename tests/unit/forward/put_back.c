@@ -9,9 +9,8 @@ static void put_back(struct forwarding *at, uint64_t position, const char *with)
 {
     char text[256];
 
-    snprintf(text, sizeof text,
-             "BEGIN; %s DELETE FROM event; UPDATE forward_cursor SET position = %llu; COMMIT", with,
-             (unsigned long long)position);
+    snprintf(text, sizeof text, "%s DELETE FROM event; UPDATE forward_cursor SET position = %llu;",
+             with, (unsigned long long)position);
     forwarding_sql(at, text);
 }
 
@@ -46,6 +45,9 @@ static void a_discarded_one_stays_out_of_a_store_that_was_put_back(void **state)
     put_back(at, refused, REFUSE_NO_MORE);
     forwarding_send(at, "other", "last");
     assert_the_discarded_one_stayed_out(at);
+    assert_int_equal(forward_status(at->forward).conflicts, 1);
+    assert_int_equal(forwarding_said(at, "the store is down"), 1);
+    forwarding_wait(forwarding_said(at, "the store is up again") == 1);
 }
 
 /* Its cursor in the ledger tells no more that the store has been further on. */

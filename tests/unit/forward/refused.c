@@ -258,6 +258,29 @@ static void one_whose_user_is_erased_before_the_ledger_has_it_does_not_fail(void
     assert_int_equal(forward_status(at->forward).refusals, 1);
 }
 
+static void a_queue_that_cannot_be_read_is_said_once_and_does_not_hold_up_the_end(void **state)
+{
+    struct forwarding *at = *state;
+
+    forwarding_start(at);
+    forwarding_send(at, "jdoe", "good");
+    forwarding_wait(forwarding_rows(at, "good") == 1);
+    fault_disk_fail(at->faults, FAULT_READ, ".seg", 0, UINT_MAX, EIO);
+    forwarding_send(at, "jdoe", "unread");
+    forwarding_wait(fault_disk_failed(at->faults, FAULT_READ) > 1);
+    assert_int_equal(forwarding_said(at, "cannot read the queue"), 1);
+    fault_disk_fail(at->faults, FAULT_READ, NULL, 0, 0, 0);
+    forwarding_wait(forwarding_rows(at, "unread") == 1);
+    assert_int_equal(forwarding_said(at, "cannot read the queue"), 1);
+    assert_int_equal(forwarding_said(at, "the queue can be read again"), 1);
+    fault_disk_fail(at->faults, FAULT_READ, ".seg", 0, UINT_MAX, EIO);
+    forwarding_send(at, "jdoe", "late");
+    forwarding_wait(forwarding_said(at, "cannot read the queue") == 2);
+    forward_stop(at->forward, 0);
+    at->forward = NULL;
+    assert_int_equal(forwarding_rows(at, "late"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -272,6 +295,7 @@ int main(void)
         forwarding_test(another_try_that_the_ledger_cannot_note_stores_nothing_twice),
         forwarding_test(another_try_of_one_makes_room_for_the_next),
         forwarding_test(a_store_that_refuses_what_the_ledger_has_no_room_for_is_not_down),
+        forwarding_test(a_queue_that_cannot_be_read_is_said_once_and_does_not_hold_up_the_end),
         forwarding_test(one_whose_user_is_erased_before_the_ledger_has_it_does_not_fail),
     };
 

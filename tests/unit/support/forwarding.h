@@ -66,15 +66,18 @@ struct forwarding {
         }                                                                                          \
     } while (0)
 
+/* All of it at once: nothing is forwarded between two of its statements. */
 static inline void forwarding_run_sql(const char *path, const char *text)
 {
+    const char *const steps[] = {"BEGIN IMMEDIATE", text, "COMMIT"};
     sqlite3 *database;
     char *words = NULL;
 
     assert_int_equal(sqlite3_open(path, &database), SQLITE_OK);
     sqlite3_busy_timeout(database, 5000);
-    if (sqlite3_exec(database, text, NULL, NULL, &words) != SQLITE_OK)
-        fail_msg("%s: %s", text, words);
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
+        if (sqlite3_exec(database, steps[i], NULL, NULL, &words) != SQLITE_OK)
+            fail_msg("%s: %s", steps[i], words);
     sqlite3_close(database);
 }
 
