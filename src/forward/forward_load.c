@@ -110,14 +110,19 @@ static int take(struct forward *forward, struct slot *slot, struct queue_reader 
     return 0;
 }
 
-/* Sleeps unless there are new orders; true when there are. */
+/* Sleeps unless there are new orders; true when there are. A slot that gets empty is none. */
 static bool rest(struct forward *forward, int64_t ms)
 {
+    int64_t deadline = clock_mono_us() / 1000 + ms;
     bool orders;
 
     pthread_mutex_lock(&forward->lock);
-    if (!forward->stop_now && !forward->seek && !forward->stopping)
-        forward_wait(forward, &forward->loader_wakes, ms);
+    while (!forward->stop_now && !forward->seek && !forward->stopping) {
+        int64_t left = deadline - clock_mono_us() / 1000;
+
+        if (left <= 0 || !forward_wait(forward, &forward->loader_wakes, left))
+            break;
+    }
     orders = forward->stop_now || forward->seek;
     pthread_mutex_unlock(&forward->lock);
     return orders;

@@ -1,0 +1,31 @@
+/*
+ * When a batch goes that is not full.
+ */
+#include "support/forwarding.h"
+
+/* Also while more comes all the time and the store takes each soon; all together fill none. */
+static void a_batch_that_is_not_full_waits_for_its_age(void **state)
+{
+    struct forwarding *at = *state;
+    int64_t since_us = clock_mono_us();
+    uint64_t batches;
+
+    at->batch_age_ms = 100;
+    forwarding_start(at);
+    for (int i = 0; i < 900; i++)
+        forwarding_send(at, "jdoe", "good");
+    batches = forward_status(at->forward).batches;
+    assert_true((int64_t)batches * (at->batch_age_ms - 1) * 1000 <= clock_mono_us() - since_us);
+    forward_stop(at->forward, INT32_MAX);
+    at->forward = NULL;
+    assert_int_equal(forwarding_rows(at, "good"), 900);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        forwarding_test(a_batch_that_is_not_full_waits_for_its_age),
+    };
+
+    return cmocka_run_group_tests_name("forward/batch", tests, NULL, NULL);
+}
