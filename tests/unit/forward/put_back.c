@@ -122,6 +122,30 @@ static void where_the_store_is_is_known_before_anything_is_stored(void **state)
     assert_int_equal(forwarding_rows(at, "later"), 0);
 }
 
+/* The loader is at it, and fills a batch, while the writer finds out where the store is. */
+static void what_is_loaded_meanwhile_is_stored_in_its_turn_alone(void **state)
+{
+    struct forwarding *at = *state;
+    uint64_t refused;
+
+    at->batch_rows = 1;
+    refused = forward_a_bad_one_and_a_good_one(at);
+    put_back(at, refused, REFUSE_NO_MORE);
+    fault_disk_hold(at->faults, FAULT_READ, ".seg", true);
+    forwarding_send(at, "other", "last");
+    fault_disk_await_held(at->faults, FAULT_READ);
+    assert_int_equal(ledger_retry(at->ledger, refused, NULL), 0);
+    forward_poke(at->forward);
+    forwarding_wait(queue_status(at->queue).cursor == refused);
+    assert_true(forward_pass(at->forward, INT32_MAX));
+    fault_disk_hold(at->faults, FAULT_READ, ".seg", false);
+    forwarding_send(at, "other", "end");
+    forwarding_wait(forwarding_rows(at, "end") == 1);
+    assert_int_equal(forwarding_rows(at, "bad"), 1);
+    assert_int_equal(forwarding_rows(at, "good"), 1);
+    assert_int_equal(forwarding_rows(at, "last"), 1);
+}
+
 /* It is in a batch already when that is ordered. */
 static void what_failed_before_goes_out_of_the_ledger_if_its_user_is_erased_now(void **state)
 {
@@ -155,6 +179,7 @@ int main(void)
         forwarding_test(a_retry_in_a_store_that_was_put_back_stores_nothing_twice),
         forwarding_test(what_is_refused_again_by_a_store_that_was_put_back_is_kept_as_it_was),
         forwarding_test(where_the_store_is_is_known_before_anything_is_stored),
+        forwarding_test(what_is_loaded_meanwhile_is_stored_in_its_turn_alone),
         forwarding_test(what_failed_before_goes_out_of_the_ledger_if_its_user_is_erased_now),
     };
 

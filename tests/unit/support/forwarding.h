@@ -50,6 +50,7 @@ struct forwarding {
     struct mailbox box;
     struct wal_producer *producer;
     const char *window;
+    uint64_t batch_rows;
     int64_t batch_age_ms;
     int log; /* what is said in the log */
     int log_before;
@@ -185,7 +186,7 @@ static inline void forwarding_start(struct forwarding *at)
         .store_timeout_ms = 5000,
         .window = at->window,
         .max_lag_ms = 1000000,
-        .batch_rows = 1000,
+        .batch_rows = at->batch_rows,
         .batch_bytes = 1 << 20,
         .batch_age_ms = at->batch_age_ms,
         .retry_min_ms = 2,
@@ -217,6 +218,7 @@ static inline int forwarding_begin(void **state)
     snprintf(at->url, sizeof at->url, "sqlite:%s/events.db", at->folder);
     snprintf(at->ledger_path, sizeof at->ledger_path, "%s/ledger.db", at->folder);
     at->window = "always";
+    at->batch_rows = 1000;
     at->batch_age_ms = 5;
     at->log = memfd_create("log", MFD_CLOEXEC);
     at->log_before = dup(STDERR_FILENO);
