@@ -213,9 +213,8 @@ static struct slot *next_slot(struct forward *forward, struct queue_reader *read
             *position = forward->seek_to;
             queue_reader_seek(reader, *position);
         }
-        if (forward->loader_runs && forward->slots[forward->load_slot].state == SLOT_EMPTY) {
+        if (forward->loader_runs && !forward->slots[forward->load_slot].loaded) {
             slot = &forward->slots[forward->load_slot];
-            slot->state = SLOT_LOADING;
             break;
         }
         pthread_cond_wait(&forward->loader_wakes, &forward->lock);
@@ -228,10 +227,8 @@ static void hand_over(struct forward *forward, struct slot *slot, bool loaded)
 {
     pthread_mutex_lock(&forward->lock);
     if (loaded && !forward->seek) {
-        slot->state = SLOT_LOADED;
+        slot->loaded = true;
         forward->load_slot = (forward->load_slot + 1) % SLOTS;
-    } else {
-        slot->state = SLOT_EMPTY;
     }
     pthread_mutex_unlock(&forward->lock);
     pthread_cond_signal(&forward->writer_wakes);
@@ -268,10 +265,8 @@ void loader_seek(struct forward *forward, uint64_t position)
     pthread_mutex_lock(&forward->lock);
     forward->seek = true;
     forward->seek_to = position;
-    for (int i = 0; i < SLOTS; i++) {
-        if (forward->slots[i].state == SLOT_LOADED)
-            forward->slots[i].state = SLOT_EMPTY;
-    }
+    for (int i = 0; i < SLOTS; i++)
+        forward->slots[i].loaded = false;
     forward->write_slot = forward->load_slot;
     pthread_mutex_unlock(&forward->lock);
     pthread_cond_signal(&forward->loader_wakes);

@@ -1,8 +1,8 @@
 /*
  * What loader and writer share: two slots for batches, and who waits for whom.
  *
- * `lock` guards the slots' states, the loader's orders and the status; it is never held over
- * I/O. A slot that is LOADING belongs to the loader, one that is LOADED to the writer.
+ * `lock` guards whose the slots are, the loader's orders and the status; it is never held over
+ * I/O. A slot that is loaded belongs to the writer, any other to the loader.
  */
 #ifndef FORWARD_PRIV_H
 #define FORWARD_PRIV_H
@@ -16,10 +16,8 @@
 
 #include <pthread.h>
 
-enum slot_state { SLOT_EMPTY, SLOT_LOADING, SLOT_LOADED };
-
 struct slot {
-    enum slot_state state;
+    bool loaded;
     struct store_batch *batch;
     uint64_t *positions;     /* of each transaction of the batch */
     unsigned char *sessions; /* enum users_answer, of each transaction of the batch */

@@ -26,10 +26,8 @@ static void give_back(struct writer *writer)
     if (writer->slot == NULL)
         return;
     pthread_mutex_lock(&forward->lock);
-    if (writer->slot->state == SLOT_LOADED) {
-        writer->slot->state = SLOT_EMPTY;
-        forward->write_slot = (forward->write_slot + 1) % SLOTS;
-    }
+    writer->slot->loaded = false;
+    forward->write_slot = (forward->write_slot + 1) % SLOTS;
     pthread_mutex_unlock(&forward->lock);
     pthread_cond_signal(&forward->loader_wakes);
     writer->slot = NULL;
@@ -152,11 +150,11 @@ static struct forward_event load(struct writer *writer)
         return event;
     pthread_mutex_lock(&forward->lock);
     slot = &forward->slots[forward->write_slot];
-    if (slot->state != SLOT_LOADED && !forward->poked)
+    if (!slot->loaded && !forward->poked)
         forward_wait(forward, &forward->writer_wakes,
                      forward->stopping ? STOP_WAIT_MS : LOAD_WAIT_MS);
     forward->poked = false;
-    if (slot->state != SLOT_LOADED)
+    if (!slot->loaded)
         slot = NULL;
     pthread_mutex_unlock(&forward->lock);
     if (slot == NULL)
@@ -351,7 +349,7 @@ static bool done(struct writer *writer, enum forward_action action)
     stopping = forward->stopping;
     now = forward->stop_now;
     waiting = (forward->status.waiting || forward->sessions_wait) &&
-              forward->slots[forward->write_slot].state != SLOT_LOADED;
+              !forward->slots[forward->write_slot].loaded;
     pthread_mutex_unlock(&forward->lock);
     if (!stopping)
         return false;
