@@ -172,20 +172,22 @@ static void an_outage_during_another_try_is_no_refusal(void **state)
     buf_free(&storage);
 }
 
-/* And the next one is tried before the end, though that one had to wait. */
+#define HOLD "CREATE TRIGGER hold BEFORE DELETE ON failed BEGIN SELECT RAISE(ABORT, 'held'); END;"
+
+/* And the next one is tried before the end, which waits for no ledger. */
 static void another_try_that_the_ledger_cannot_note_stores_nothing_twice(void **state)
 {
     struct forwarding *at = *state;
-    uint64_t first, second;
+    uint64_t first, second, third;
 
     forwarding_sql(at, REFUSE);
     first = forwarding_send(at, "jdoe", "bad");
     second = forwarding_send(at, "other", "bad");
+    third = forwarding_send(at, "other", "bad");
     forwarding_start(at);
     forwarding_wait(queue_status(at->queue).pending_transactions == 0);
     forwarding_sql(at, REFUSE_NO_MORE);
-    forwarding_ledger_sql(at, "CREATE TRIGGER hold BEFORE DELETE ON failed"
-                              " BEGIN SELECT RAISE(ABORT, 'held'); END;");
+    forwarding_ledger_sql(at, HOLD);
     assert_int_equal(ledger_retry(at->ledger, first, NULL), 0);
     forward_poke(at->forward);
     forwarding_wait(forwarding_said(at, "the ledger cannot be written") > 0);
@@ -196,9 +198,15 @@ static void another_try_that_the_ledger_cannot_note_stores_nothing_twice(void **
     assert_int_equal(forwarding_rows(at, "bad"), 1);
     assert_int_equal(ledger_retry(at->ledger, second, NULL), 0);
     forward_stop(at->forward, INT32_MAX);
-    at->forward = NULL;
     assert_int_equal(ledger_counts(at->ledger).retrying, 0);
     assert_int_equal(forwarding_rows(at, "bad"), 2);
+    assert_int_equal(ledger_retry(at->ledger, third, NULL), 0);
+    forwarding_ledger_sql(at, HOLD);
+    forwarding_start(at);
+    forward_stop(at->forward, INT32_MAX);
+    at->forward = NULL;
+    assert_int_equal(ledger_counts(at->ledger).retrying, 1);
+    assert_int_equal(forwarding_rows(at, "bad"), 3);
 }
 
 static void another_try_of_one_makes_room_for_the_next(void **state)
