@@ -1,6 +1,7 @@
 """Reading the log: /v1/transactions/{id}, the list, /v1/deliveries."""
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from support.engine import a_transaction
@@ -246,11 +247,14 @@ def test_a_long_page_is_whole(waiting):
 def test_each_delivery_is_listed(engine):
     first = engine.accept(datapoints=3)
     engine.wait_until_stored()
+    before = datetime.now(UTC)
     second = engine.accept(datapoints=4)
     engine.wait_until_stored()
     newest, oldest = engine.wait_until(lambda: len(deliveries(engine)) == 2 and deliveries(engine))
     assert INSTANT.fullmatch(newest["started_at"])
-    assert newest["duration_s"] >= 0
+    started = datetime.fromisoformat(newest["started_at"])
+    ended = started + timedelta(seconds=newest["duration_s"])
+    assert before <= started <= ended <= datetime.now(UTC)
     assert {name: newest[name] for name in ("first_id", "last_id", "transactions", "rows")} == {
         "first_id": second,
         "last_id": second,

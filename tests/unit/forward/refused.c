@@ -94,9 +94,19 @@ static void a_full_ledger_is_said_once_though_the_cursor_gets_on(void **state)
     assert_int_equal(forwarding_said(at, "the ledger can be written again"), 1);
 }
 
+static int add_stored(void *arg, const struct ledger_delivery *delivery)
+{
+    uint64_t *transactions = arg;
+
+    if (slice_is(delivery->outcome, "stored"))
+        *transactions += delivery->transactions;
+    return 0;
+}
+
 static void a_refusal_ahead_of_what_cannot_be_stored_now_is_counted_and_said_once(void **state)
 {
     struct forwarding *at = *state;
+    uint64_t stored = 0;
 
     forwarding_sql(at, REFUSE DELAY);
     forwarding_send(at, "jdoe", "bad");
@@ -113,6 +123,10 @@ static void a_refusal_ahead_of_what_cannot_be_stored_now_is_counted_and_said_onc
     forwarding_wait(forwarding_said(at, "the store is up again") > 0);
     assert_int_equal(forward_status(at->forward).refusals, 1);
     assert_int_equal(forward_status(at->forward).ahead, 0);
+    assert_int_equal(forward_status(at->forward).transactions, 1);
+    assert_int_equal(forward_status(at->forward).rows, 1);
+    assert_int_equal(ledger_each_delivery(at->ledger, 100, add_stored, &stored, NULL), 0);
+    assert_int_equal(stored, 1);
     assert_int_equal(forwarding_said(at, "the store is down"), 1);
     assert_int_equal(forwarding_said(at, "the store is up again"), 1);
 }
