@@ -6,6 +6,8 @@ import signal
 import stat
 import subprocess
 import threading
+import time
+from pathlib import Path
 
 import pytest
 from support.engine import a_transaction
@@ -84,6 +86,24 @@ def test_a_hangup_is_survived(engine):
     assert engine.accept()
     engine.signal(signal.SIGHUP)
     assert engine.get("/livez").status_code == 200
+
+
+def processor_seconds(engine):
+    fields = Path(f"/proc/{engine.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("url", [None, "postgres://nobody@127.0.0.1:1/none"], ids=["up", "down"])
+def test_an_engine_with_nothing_to_do_leaves_the_processor_alone(engines, url):
+    """A thread that turns instead of waiting would take most of one."""
+    engine = engines(**({"DATABASE_URL": url} if url else {}))
+    engine.accept()
+    if url is None:
+        engine.wait_until_stored()
+    engine.command("users", "forget", "nobody")
+    used, since = processor_seconds(engine), time.monotonic()
+    engine.wait_until(lambda: time.monotonic() > since + 1)
+    assert processor_seconds(engine) - used < 0.3 * (time.monotonic() - since)
 
 
 def test_requests_in_flight_are_finished(engine):
