@@ -1,5 +1,5 @@
 /*
- * When a batch goes that is not full.
+ * When a batch goes that is not full, and what goes at the end.
  */
 #include "support/forwarding.h"
 
@@ -21,10 +21,25 @@ static void a_batch_that_is_not_full_waits_for_its_age(void **state)
     assert_int_equal(forwarding_rows(at, "good"), 900);
 }
 
+/* Nothing has been loaded when the end is ordered. */
+static void all_that_is_there_goes_before_the_end(void **state)
+{
+    struct forwarding *at = *state;
+
+    at->batch_rows = 10;
+    for (int i = 0; i < 35; i++)
+        forwarding_send(at, "jdoe", "good");
+    forwarding_start(at);
+    forward_stop(at->forward, INT32_MAX);
+    at->forward = NULL;
+    assert_int_equal(forwarding_rows(at, "good"), 35);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         forwarding_test(a_batch_that_is_not_full_waits_for_its_age),
+        forwarding_test(all_that_is_there_goes_before_the_end),
     };
 
     return cmocka_run_group_tests_name("forward/batch", tests, NULL, NULL);
