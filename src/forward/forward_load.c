@@ -69,7 +69,6 @@ static int add(struct forward *forward, struct slot *slot, const struct queue_it
         slot->positions[count] = item->position;
         slot->ordinals[count] = slot->taken;
         slot->sessions[count] = (unsigned char)user->session;
-        slot->has_sessions |= user->session != USERS_NO_SESSION;
         batch_add(forward, slot->batch, item->position, &item->txn, user);
     }
     slot->taken++;
@@ -248,7 +247,6 @@ void *loader_run(void *arg)
         bool loaded;
 
         store_batch_reset(slot->batch);
-        slot->has_sessions = false;
         slot->taken = 0;
         slot->end = position;
         loaded = loader_gate(forward) && load(forward, slot, reader);

@@ -21,7 +21,6 @@ struct slot {
     struct store_batch *batch;
     uint64_t *positions;     /* of each transaction of the batch */
     unsigned char *sessions; /* enum users_answer, of each transaction of the batch */
-    bool has_sessions;       /* one of them had one */
     size_t *ordinals;        /* how many of the log's this slot took before it, ... */
     size_t taken;            /* ... and took in all: some are left out of the batch */
     size_t room;

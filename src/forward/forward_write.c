@@ -238,7 +238,7 @@ static void note_stored(struct writer *writer, uint64_t to)
     status->batches++;
     status->transactions += state->last - state->first;
     status->rows += store_batch_rows(slot->batch, state->first, state->last);
-    for (size_t i = state->first; slot->has_sessions && i < state->last; i++)
+    for (size_t i = state->first; i < state->last; i++)
         status->sessions[slot->sessions[i]]++;
     pthread_mutex_unlock(&forward->lock);
 }
