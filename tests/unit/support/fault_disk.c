@@ -99,11 +99,17 @@ bool fault_disk_crashed(struct fault_disk *faults)
     return crashed;
 }
 
+/* Who used it closed everything. */
+static void check_closed(const struct fault_disk *faults)
+{
+    for (int i = 0; i < FDS; i++)
+        assert(faults->fds[i] == NULL);
+}
+
 void fault_disk_restart(struct fault_disk *faults, bool power)
 {
     pthread_mutex_lock(&faults->lock);
-    for (int i = 0; i < FDS; i++)
-        assert(faults->fds[i] == NULL); /* who used it closed everything */
+    check_closed(faults);
     if (power)
         fault_cut_power(faults);
     faults->crashed = false;
@@ -181,6 +187,7 @@ struct fault_disk *fault_disk_new(uint64_t seed)
 
 void fault_disk_free(struct fault_disk *faults)
 {
+    check_closed(faults);
     fault_free_files(faults);
     for (int i = 0; i < FAULT_OPS; i++)
         free(faults->faults[i].where);
