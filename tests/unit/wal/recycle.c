@@ -222,6 +222,53 @@ static void damage_and_gaps_do_not_end_the_last_look_at_a_segment(void **state)
     harness_end(&harness);
 }
 
+/* No descriptor is left for it, which passes; or its file is gone, which does not. */
+static void a_segment_that_cannot_be_opened_is_looked_at_later_unless_it_is_gone(void **state)
+{
+    (void)state;
+
+    for (int gone = 0; gone < 2; gone++) {
+        struct harness harness;
+        struct last_look look = {0};
+
+        harness_begin(&harness, 1);
+        harness.options.hooks =
+            (struct wal_hooks){.arg = &look, .retiring = count_record, .retired = end_of_look};
+        assert_int_equal(harness_open(&harness, NULL), 0);
+        store(&harness, 0, 4);
+        fault_disk_fail(harness.faults, FAULT_OPEN, harness_segment(1), 0, 1,
+                        gone ? ENOENT : EMFILE);
+        wal_release(harness.wal, 3 * WHOLE, NULL);
+        await_disk(&harness, SEGMENT, 0);
+        assert_int_equal(fault_disk_failed(harness.faults, FAULT_OPEN), 1);
+        assert_true(atomic_load(&look.ended));
+        assert_int_equal(atomic_load(&look.records), gone ? 0 : 3);
+        harness_end(&harness);
+    }
+}
+
+static void a_segment_that_holds_nothing_is_not_looked_at(void **state)
+{
+    struct harness harness;
+    atomic_uint retired = 0;
+    (void)state;
+
+    harness_begin(&harness, 1);
+    harness.options.hooks =
+        (struct wal_hooks){.arg = &retired, .retiring = pass_over, .retired = count_retired};
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    store(&harness, 0, 1);
+    for (int i = 0; i < 2; i++) { /* the second is that of the segment begun after the first */
+        fault_disk_fail(harness.faults, FAULT_SYNC, ".seg", 0, 1, EIO);
+        assert_int_equal(harness_put(&harness, "lost", NULL), ERR_IO);
+        harness_await_refusing(&harness, false);
+    }
+    await_disk(&harness, 2 * SEGMENT, 0);
+    assert_int_equal(fault_disk_size(harness.faults, harness_segment(2)), 0);
+    assert_int_equal(atomic_load(&retired), 0);
+    harness_end(&harness);
+}
+
 static void spare_files_that_are_not_whole_are_removed(void **state)
 {
     static const char *const names[] = {HARNESS_DIR "/spare-7", HARNESS_DIR "/spare-8.new",
@@ -261,6 +308,22 @@ static void spare_segments_are_made_ahead_and_kept_over_a_restart(void **state)
     harness.options.segment_bytes = 2 * SEGMENT;
     harness_restart(&harness, true);
     await_disk(&harness, 2 * SEGMENT, 1);
+    harness_end(&harness);
+}
+
+static void a_spare_segment_takes_no_name_that_another_has_from_before_the_restart(void **state)
+{
+    struct harness harness;
+    (void)state;
+
+    begin(&harness, 2, 1 << 20);
+    await_disk(&harness, 2 * SEGMENT, 2);
+    harness.options.spares = 4;
+    harness_restart(&harness, false);
+    await_disk(&harness, 4 * SEGMENT, 4);
+    fault_disk_hold(harness.faults, FAULT_WRITE, ".new", true); /* no others are made */
+    store(&harness, 0, 12);
+    fault_disk_hold(harness.faults, FAULT_WRITE, NULL, false);
     harness_end(&harness);
 }
 
@@ -544,8 +607,11 @@ int main(void)
         cmocka_unit_test(a_released_segment_that_was_cut_is_deleted),
         cmocka_unit_test(a_segment_that_stays_on_the_list_is_retired_once),
         cmocka_unit_test(damage_and_gaps_do_not_end_the_last_look_at_a_segment),
+        cmocka_unit_test(a_segment_that_cannot_be_opened_is_looked_at_later_unless_it_is_gone),
+        cmocka_unit_test(a_segment_that_holds_nothing_is_not_looked_at),
         cmocka_unit_test(spare_files_that_are_not_whole_are_removed),
         cmocka_unit_test(spare_segments_are_made_ahead_and_kept_over_a_restart),
+        cmocka_unit_test(a_spare_segment_takes_no_name_that_another_has_from_before_the_restart),
         cmocka_unit_test(released_segments_are_used_again_and_none_is_made),
         cmocka_unit_test(at_the_bound_the_log_refuses_until_something_is_released),
         cmocka_unit_test(the_smallest_bound_still_lets_the_log_move_on),
