@@ -355,6 +355,47 @@ static void what_became_no_segment_and_cannot_be_deleted_counts(void **state)
     }
 }
 
+static void what_became_no_segment_takes_no_more_than_the_bound(void **state)
+{
+    struct harness harness;
+    struct err err = {0};
+    (void)state;
+
+    begin(&harness, 0);
+    harness.options.heal_every_ms = 1;
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    fault_disk_fail(harness.faults, FAULT_UNLINK, ".new", 0, UINT32_MAX, EIO);
+    fault_disk_fail(harness.faults, FAULT_WRITE, ".new", 0, UINT32_MAX, EIO);
+    assert_int_equal(harness_put(&harness, "first", NULL), ERR_IO);
+    while (strstr(err.text, "has reached its bound") == NULL) {
+        assert_true(wal_refusing(harness.wal, &err));
+        assert_in_range(wal_stats(harness.wal).bytes_on_disk, SEGMENT, BOUND);
+    }
+    harness_end(&harness);
+}
+
+/* The file that stays takes the last room there is, and nothing else has the preparer look. */
+static void what_became_no_segment_and_can_be_deleted_now_is_in_nobodys_way(void **state)
+{
+    struct harness harness;
+    struct told told = {0};
+    (void)state;
+
+    begin(&harness, 0);
+    harness.options.max_bytes = 2 * SEGMENT;
+    harness.options.heal_every_ms = 50;
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    store(&harness, 3);
+    fault_disk_fail(harness.faults, FAULT_WRITE, ".new", 0, 2, EIO); /* the round, and healing */
+    fault_disk_fail(harness.faults, FAULT_UNLINK, ".new", 1, 1, EIO);
+    ask_for_the_next(&harness, &told);
+    harness_hear(&harness, &told);
+    assert_int_equal(told.status, ERR_IO);
+    harness_await_refusing(&harness, false);
+    assert_int_equal(fault_disk_failed(harness.faults, FAULT_UNLINK), 1);
+    harness_end(&harness);
+}
+
 static void what_became_no_segment_holds_up_none_that_did(void **state)
 {
     struct harness harness;
@@ -483,6 +524,8 @@ int main(void)
         cmocka_unit_test(a_log_that_is_closed_meanwhile_finishes_the_round),
         cmocka_unit_test(a_file_that_has_its_new_name_goes_by_it),
         cmocka_unit_test(what_became_no_segment_and_cannot_be_deleted_counts),
+        cmocka_unit_test(what_became_no_segment_takes_no_more_than_the_bound),
+        cmocka_unit_test(what_became_no_segment_and_can_be_deleted_now_is_in_nobodys_way),
         cmocka_unit_test(what_became_no_segment_holds_up_none_that_did),
         cmocka_unit_test(a_disk_that_takes_no_changes_is_not_called_full),
         cmocka_unit_test(a_segment_that_was_named_and_not_begun_counts_until_it_is_deleted),
