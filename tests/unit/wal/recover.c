@@ -101,6 +101,22 @@ static void a_torn_record_is_counted_as_cut(void **state)
     harness_end(&harness);
 }
 
+static void no_more_is_counted_as_cut_than_the_file_holds(void **state)
+{
+    struct harness harness;
+    (void)state;
+
+    begin(&harness, 1);
+    harness_store(&harness, "whole", 100);
+    harness_store(&harness, "torn", 100);
+    crash_here(&harness);
+    fault_disk_poke(harness.faults, harness_segment(1), HEADER + 116 + 6, "\x55", 1); /* length */
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    assert_int_equal(harness.recovery.records, 1);
+    assert_int_equal(harness.recovery.cut_bytes, 4096 - HEADER - 116);
+    harness_end(&harness);
+}
+
 static void an_unfinished_round_is_cut_though_a_later_record_is_whole(void **state)
 {
     struct harness harness;
@@ -721,6 +737,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_record_torn_at_any_byte_ends_the_log),
         cmocka_unit_test(a_torn_record_is_counted_as_cut),
+        cmocka_unit_test(no_more_is_counted_as_cut_than_the_file_holds),
         cmocka_unit_test(an_unfinished_round_is_cut_though_a_later_record_is_whole),
         cmocka_unit_test(a_rotten_record_in_the_last_segment_is_skipped),
         cmocka_unit_test(a_rotten_round_is_skipped_up_to_the_first_whole_record),
