@@ -188,17 +188,17 @@ int harness_put(struct harness *harness, const char *text, uint64_t *ret_positio
     return told.status;
 }
 
-unsigned harness_fail_reads(struct harness *harness, size_t records)
+unsigned harness_fail_opening(struct harness *harness, enum fault_op op, size_t records)
 {
-    unsigned failures = fault_disk_failed(harness->faults, FAULT_READ);
+    unsigned failures = fault_disk_failed(harness->faults, op);
 
     for (unsigned skip = 0;; skip++) {
         struct err err = {0};
         int code;
 
-        fault_disk_fail(harness->faults, FAULT_READ, NULL, skip, 1, EIO);
+        fault_disk_fail(harness->faults, op, NULL, skip, 1, EIO);
         code = harness_open(harness, &err);
-        if (fault_disk_failed(harness->faults, FAULT_READ) == failures + skip) {
+        if (fault_disk_failed(harness->faults, op) == failures + skip) {
             assert_int_equal(code, 0);
             assert_int_equal(harness->recovered.count, records);
             return skip;

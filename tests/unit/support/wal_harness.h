@@ -63,10 +63,10 @@ void harness_close(struct harness *harness);                /* delivers what is 
  * the log does not open. */
 void harness_restart(struct harness *harness, bool power);
 
-/* Opens the log that is closed time and again, each time with one read more that succeeds before
- * one fails, until none does and `records` are recovered. Each but the last open must fail; how
- * many. */
-unsigned harness_fail_reads(struct harness *harness, size_t records);
+/* Opens the log that is closed time and again, each time with one call of the kind more that
+ * succeeds before one fails, until none does and `records` are recovered. Each but the last opening
+ * must fail; how many. */
+unsigned harness_fail_opening(struct harness *harness, enum fault_op op, size_t records);
 
 /* One record with its ticket into the open batch; 0 or what wal_reserve() said. */
 int harness_append(struct harness *harness, struct told *told, const void *bytes, size_t len);

@@ -110,7 +110,7 @@ static void a_disk_that_does_not_read_stops_the_start(void **state)
     store_round(&harness, 900, 1000);
     store_round(&harness, 900, 1000);
     harness_close(&harness);
-    assert_true(harness_fail_reads(&harness, 1801) > 1800 * 1016 / PIECE);
+    assert_true(harness_fail_opening(&harness, FAULT_READ, 1801) > 1800 * 1016 / PIECE);
     harness_end(&harness);
 }
 

@@ -376,6 +376,8 @@ static void segments_of_others_stop_the_start(void **state)
     assert_int_equal(harness_open(&harness, &err), ERR_CORRUPT);
     fault_disk_cut(harness.faults, harness_segment(1), 40);
     assert_int_equal(harness_open(&harness, &err), ERR_CORRUPT);
+    fault_disk_cut(harness.faults, harness_segment(1), 0);
+    assert_int_equal(harness_open(&harness, &err), ERR_CORRUPT);
     harness_end(&harness);
 }
 
@@ -470,17 +472,22 @@ static void a_file_with_the_header_of_a_later_segment_holds_nothing(void **state
     harness_end(&harness);
 }
 
+/* Not even one that opens no file takes a segment for one that is not there. */
 static void a_disk_that_does_not_read_stops_the_start(void **state)
 {
-    struct harness harness;
+    static const enum fault_op ops[] = {FAULT_READ, FAULT_OPEN};
     (void)state;
 
-    begin(&harness, 1);
-    for (int i = 0; i < 10; i++)
-        harness_store(&harness, "a", 1000);
-    harness_close(&harness);
-    assert_true(harness_fail_reads(&harness, 10) > 0);
-    harness_end(&harness);
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+        struct harness harness;
+
+        begin(&harness, 1);
+        for (int records = 0; records < 10; records++)
+            harness_store(&harness, "a", 1000);
+        harness_close(&harness);
+        assert_true(harness_fail_opening(&harness, ops[i], 10) >= 2 * 4); /* four segments */
+        harness_end(&harness);
+    }
 }
 
 static void an_end_that_cannot_be_made_durable_stops_the_start(void **state)
