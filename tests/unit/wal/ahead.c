@@ -79,6 +79,29 @@ static void records_of_every_length_are_read_over_the_bounds_of_pieces(void **st
     harness_end(&harness);
 }
 
+/* A start takes as long as the disk needs to read the log once. */
+static void what_fits_into_pieces_is_read_once(void **state)
+{
+    enum { ROUND = 900 * (FRAME + 1000), TAIL = FRAME + 10 };
+    struct harness harness;
+    uint64_t reads;
+    (void)state;
+
+    begin(&harness);
+    for (int i = 0; i < 5; i++)
+        store_round(&harness, 900, 1000);
+    harness_store(&harness, "tail", TAIL - FRAME);
+    harness_restart(&harness, false); /* gives back the room behind the end */
+    reads = fault_disk_calls(harness.faults, FAULT_READ);
+    harness_restart(&harness, false);
+    assert_int_equal(harness.recovery.segments, 2);
+    assert_int_equal(harness.recovered.count, 4501);
+    /* Both headers, the records, and once more the tail, which is written anew. */
+    assert_int_equal(fault_disk_calls(harness.faults, FAULT_READ) - reads,
+                     2 + (4 * ROUND / PIECE + 1) + ((ROUND + TAIL) / PIECE + 1) + 1);
+    harness_end(&harness);
+}
+
 /* A record that a piece has no room for is read at once, and the pieces that it lies in are left.
  */
 static void pieces_that_are_left_are_not_the_next_segment_s(void **state)
@@ -177,6 +200,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records_of_every_length_are_read_over_the_bounds_of_pieces),
+        cmocka_unit_test(what_fits_into_pieces_is_read_once),
         cmocka_unit_test(pieces_that_are_left_are_not_the_next_segment_s),
         cmocka_unit_test(a_disk_that_does_not_read_stops_the_start),
         cmocka_unit_test(what_lies_before_a_proof_far_behind_is_kept),
