@@ -42,7 +42,6 @@ void wal_reader_seek(struct wal_reader *reader, uint64_t position)
     reader->position = position;
     /* Whoever goes back may do so because of what is on the disk by now. */
     reader->scan.window = (struct slice){"", 0};
-    reader->scan.window_at = SEGMENT_HEADER;
 }
 
 /* The segment that holds a record at `position`, or the first one behind it. */
