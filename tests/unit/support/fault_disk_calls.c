@@ -159,6 +159,8 @@ static int64_t fault_read(struct disk *disk, int fd, void *bytes, size_t len, ui
     pthread_mutex_lock(&faults->lock);
     inode = inode_of(faults, fd);
     got = admit(faults, FAULT_READ, path_of(faults, inode));
+    if (got < 0)
+        memset(bytes, 'x', len); /* a part of it may have been read */
     if (got == 0 && offset < inode->size) {
         got = (int64_t)(len < inode->size - offset ? len : inode->size - offset);
         memcpy(bytes, inode->seen + offset, (size_t)got);

@@ -4,6 +4,8 @@
 #include "support/wal_harness.h"
 #include "wal/wal_priv.h"
 
+#include "base/mem.h"
+
 #include <errno.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -142,6 +144,83 @@ static void a_disk_that_does_not_read_moves_nothing(void **state)
     assert_int_equal(wal_count_before(harness.wal, positions[3], &next, &err), ERR_IO);
     wal_reader_close(reader);
     buf_free(&out);
+    harness_end(&harness);
+}
+
+/* Its header is at hand already when the disk does not give the rest; also when it was looked for
+ * behind damage. */
+static void a_long_record_that_cannot_be_read_now_is_read_later(void **state)
+{
+    enum { LONG = 600000 };
+    (void)state;
+
+    for (int rotten = 0; rotten < 2; rotten++) {
+        struct harness harness;
+        struct wal_reader *reader;
+        struct slice record;
+        uint64_t position, next, stored;
+
+        harness_begin(&harness, 1);
+        harness.options.segment_bytes = 1 << 20;
+        harness.options.max_bytes = 4 << 20;
+        assert_int_equal(harness_open(&harness, NULL), 0);
+        if (rotten) {
+            harness_store(&harness, "short", 100);
+            fault_disk_poke(harness.faults, harness_segment(1), SEGMENT_HEADER + 50, "X", 1);
+        }
+        stored = harness_store(&harness, "long", LONG);
+        reader = wal_reader_open(harness.wal, 0);
+        fault_disk_fail(harness.faults, FAULT_READ, NULL, 1, 1, EIO);
+        assert_int_equal(wal_reader_next(reader, &record, &position, &next, NULL), ERR_IO);
+        assert_int_equal(fault_disk_failed(harness.faults, FAULT_READ), 1);
+        if (rotten) {
+            assert_int_equal(wal_reader_next(reader, &record, &position, &next, NULL), ERR_CORRUPT);
+            assert_true(position == 0 && next == stored);
+        }
+        assert_int_equal(wal_reader_next(reader, &record, &position, &next, NULL), 0);
+        assert_true(position == stored);
+        assert_int_equal(record.len, LONG);
+        assert_memory_equal(record.at, "long.", 5);
+        wal_reader_close(reader);
+        harness_end(&harness);
+    }
+}
+
+/* What claims to be longer is no reason to take memory for all of a segment. */
+static void a_record_may_be_as_long_as_the_log_says_and_no_longer(void **state)
+{
+    static const uint32_t longer = WAL_MAX_RECORD + 1;
+    struct harness harness;
+    struct wal_scan scan = {.fd = -1};
+    struct wal_producer *small;
+    struct slice record;
+    struct told told = {0};
+    char *longest;
+    bool first;
+    (void)state;
+
+    harness_begin(&harness, 1);
+    harness.options.segment_bytes = WAL_MAX_RECORD + (8 << 20);
+    harness.options.max_bytes = 4 * harness.options.segment_bytes;
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    small = harness.producer;
+    harness.producer = wal_producer_open(harness.wal, &harness.home, 2 * WAL_MAX_RECORD);
+    wal_producer_close(small);
+    longest = mem_zalloc(WAL_MAX_RECORD);
+    assert_int_equal(harness_append(&harness, &told, longest, WAL_MAX_RECORD), 0);
+    free(longest);
+    wal_flush(harness.producer);
+    harness_hear(&harness, &told);
+    assert_int_equal(told.status, 0);
+    harness_restart(&harness, true);
+    assert_int_equal(harness.recovered.count, 1);
+    assert_int_equal(harness.recovered.at[0].len, WAL_MAX_RECORD);
+    fault_disk_poke(harness.faults, harness_segment(1), SEGMENT_HEADER + 4, &longer, sizeof longer);
+    assert_int_equal(scan_open(&scan, harness.wal, &harness.wal->segments[0], NULL), 0);
+    assert_int_equal(scan_record(&scan, 0, WAL_MAX_RECORD + RECORD_HEADER, &record, &first, NULL),
+                     ERR_CORRUPT);
+    assert_in_range(scan.memory.cap, RECORD_HEADER, WAL_MAX_RECORD / 2);
+    scan_free(&scan);
     harness_end(&harness);
 }
 
@@ -313,6 +392,8 @@ int main(void)
         cmocka_unit_test(a_reader_goes_where_it_is_sent),
         cmocka_unit_test(a_reader_at_the_end_sees_what_comes),
         cmocka_unit_test(a_disk_that_does_not_read_moves_nothing),
+        cmocka_unit_test(a_long_record_that_cannot_be_read_now_is_read_later),
+        cmocka_unit_test(a_record_may_be_as_long_as_the_log_says_and_no_longer),
         cmocka_unit_test(a_missing_file_is_a_fault_and_not_the_end),
         cmocka_unit_test(records_before_a_position_are_counted),
         cmocka_unit_test(the_last_record_before_a_position_is_found),
