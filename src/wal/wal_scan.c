@@ -185,7 +185,7 @@ static size_t find_position(const char *at, size_t len, uint64_t from)
 
         if (position == from + tried)
             break;
-        zeros = position == 0 && from > 0 ? skip_zeros(at + tried, len - tried) : 0;
+        zeros = position == 0 ? skip_zeros(at + tried, len - tried) : 0;
         tried += zeros > 0 ? zeros : 1;
     }
     return tried;
