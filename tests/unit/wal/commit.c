@@ -164,8 +164,8 @@ static void a_round_rolls_over_as_many_segments_as_it_needs(void **state)
         int count;
         size_t len;
         unsigned segments;
-    } cases[] = {{1, 3000, 2}, {1, 1000, 1}, {1, 1984, 1}, {1, 1985, 2},
-                 {2, 984, 1},  {2, 1100, 2}, {9, 1000, 4}, {4, 4016, 5}};
+    } cases[] = {{1, 3000, 2}, {1, 1000, 1}, {1, 1984, 1}, {1, 1985, 2}, {2, 984, 1},
+                 {2, 1100, 2}, {4, 992, 2},  {9, 1000, 4}, {4, 4016, 5}};
     (void)state;
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -180,6 +180,8 @@ static void a_round_rolls_over_as_many_segments_as_it_needs(void **state)
         assert_int_equal(told.status, 0);
         assert_int_equal(wal_stats(harness.wal).rounds, 2);
         assert_int_equal(wal_stats(harness.wal).segments, cases[i].segments);
+        if (cases[i].count * (RECORD_HEADER + cases[i].len) <= segment_room(harness.wal))
+            assert_true(harness.wal->segments[cases[i].segments - 1].base <= 2032); /* in one */
         check_round(&harness, 2032, cases[i].count);
         harness_restart(&harness, true);
         check_round(&harness, 2032, cases[i].count);
