@@ -49,15 +49,11 @@ static int sync_segment(struct wal *wal, struct err *err)
 
 static int write_out(struct wal *wal, struct round *round, struct err *err)
 {
-    int code;
+    int code = wal->options.disk->write(wal->options.disk, wal->fd, wal->vector, round->vectors,
+                                        round->offset);
 
-    if (round->vectors == 0)
-        return 0;
-    code = wal->options.disk->write(wal->options.disk, wal->fd, wal->vector, round->vectors,
-                                    round->offset);
     if (code < 0)
         return err_system(err, -code, "write the queue");
-    round->offset += round->vector_bytes;
     round->vectors = 0;
     round->vector_bytes = 0;
     return 0;
