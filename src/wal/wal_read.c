@@ -225,10 +225,10 @@ int wal_count_before(struct wal *wal, uint64_t position, uint64_t *ret_records, 
             code = ERR_IO;
         if (!segment_listed(wal, segment.sequence))
             code = ERR_CONFLICT;
+        scan_free(&scan);
     } while (code == ERR_CONFLICT);
     if (code == 0)
         *ret_records = segment.records + count;
-    scan_free(&scan);
     return code;
 }
 

@@ -438,6 +438,45 @@ static void a_reader_of_a_released_segment_goes_on_at_the_first_that_is_left(voi
     harness_end(&harness);
 }
 
+struct count {
+    struct wal *wal;
+    pthread_t thread;
+    int code;
+};
+
+static void *count_before(void *arg)
+{
+    struct count *count = arg;
+    uint64_t records;
+
+    count->code = wal_count_before(count->wal, WHOLE, &records, NULL);
+    return NULL;
+}
+
+/* Its file is that of a later segment by the time that it is read: no fault of the disk's. */
+static void a_segment_that_is_released_while_it_is_counted_is_not_there_any_more(void **state)
+{
+    struct harness harness;
+    struct count count;
+    (void)state;
+
+    begin(&harness, 1, 1 << 20);
+    await_disk(&harness, SEGMENT, 1);
+    store(&harness, 0, 4);
+    await_disk(&harness, 3 * SEGMENT, 1);
+    fault_disk_hold(harness.faults, FAULT_READ, harness_segment(1), true);
+    count = (struct count){.wal = harness.wal};
+    assert_int_equal(pthread_create(&count.thread, NULL, count_before, &count), 0);
+    fault_disk_await_held(harness.faults, FAULT_READ);
+    wal_release(harness.wal, 4 * WHOLE, NULL);
+    await_disk(&harness, 3 * SEGMENT, 2);
+    store(&harness, 4, 9);
+    fault_disk_hold(harness.faults, FAULT_READ, NULL, false);
+    pthread_join(count.thread, NULL);
+    assert_int_equal(count.code, ERR_NOT_FOUND);
+    harness_end(&harness);
+}
+
 struct follower {
     struct wal *wal;
     pthread_t thread;
@@ -616,6 +655,7 @@ int main(void)
         cmocka_unit_test(at_the_bound_the_log_refuses_until_something_is_released),
         cmocka_unit_test(the_smallest_bound_still_lets_the_log_move_on),
         cmocka_unit_test(a_reader_of_a_released_segment_goes_on_at_the_first_that_is_left),
+        cmocka_unit_test(a_segment_that_is_released_while_it_is_counted_is_not_there_any_more),
         cmocka_unit_test(releasing_under_a_reader_is_safe),
         cmocka_unit_test(a_position_ahead_of_the_log_releases_nothing_of_a_round_under_way),
         cmocka_unit_test(what_cannot_be_deleted_still_counts_and_goes_later),
