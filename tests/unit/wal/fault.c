@@ -268,6 +268,30 @@ static void the_first_round_ever_may_fail(void **state)
     }
 }
 
+/* It holds no record, but how many there ever were. */
+static void the_last_segment_stays_though_the_round_that_it_was_begun_for_failed(void **state)
+{
+    struct harness harness;
+    (void)state;
+
+    begin(&harness, 1);
+    harness_store(&harness, "before", 500);
+    harness_store(&harness, "before", 500);
+    fault_disk_fail(harness.faults, FAULT_SYNC, ".seg", 0, 1, EIO);
+    assert_int_equal(harness_put(&harness, "lost", NULL), ERR_IO);
+    harness_await_refusing(&harness, false);
+    wal_release(harness.wal, wal_stats(harness.wal).durable, NULL);
+    fault_disk_fail(harness.faults, FAULT_OPEN, ".new", 0, UINT32_MAX, EIO); /* no other is begun */
+    fault_disk_fail(harness.faults, FAULT_SYNC, ".seg", 0, 1, EIO);
+    assert_int_equal(harness_put(&harness, "lost", NULL), ERR_IO);
+    assert_int_equal(wal_stats(harness.wal).segments, 1);
+    fault_disk_fail(harness.faults, FAULT_OPEN, NULL, 0, 0, 0);
+    harness_restart(&harness, false);
+    assert_int_equal(wal_stats(harness.wal).records, 2);
+    assert_true(wal_stats(harness.wal).next >= 2 * 516);
+    harness_end(&harness);
+}
+
 /* All the room there is has gone into the segment that it had begun. */
 static void a_failed_round_gives_back_the_room_that_it_has_taken(void **state)
 {
@@ -336,6 +360,7 @@ int main(void)
         cmocka_unit_test(a_segment_has_zeros_unless_there_is_no_time_for_it),
         cmocka_unit_test(failures_in_a_row_leave_no_files_behind),
         cmocka_unit_test(the_first_round_ever_may_fail),
+        cmocka_unit_test(the_last_segment_stays_though_the_round_that_it_was_begun_for_failed),
         cmocka_unit_test(a_failed_round_gives_back_the_room_that_it_has_taken),
         cmocka_unit_test(batches_behind_a_failed_round_hear_of_it_too),
     };
