@@ -192,6 +192,38 @@ static void a_round_rolls_over_as_many_segments_as_it_needs(void **state)
     }
 }
 
+/* Of what waits while a round is under way, as much as there is room for is one round. */
+static void what_waits_fills_a_segment_to_its_end(void **state)
+{
+    static const size_t lengths[][3] = {{884, 984, 10}, {1884, 10, 10}}; /* 1900 bytes are left */
+    (void)state;
+
+    for (size_t i = 0; i < 2; i++) {
+        static const char bytes[2000];
+        struct harness harness;
+        struct told told[4] = {0};
+
+        harness_begin(&harness, i);
+        assert_int_equal(harness_open(&harness, NULL), 0);
+        harness_store(&harness, "takes half", 2016);
+        fault_disk_hold(harness.faults, FAULT_SYNC, NULL, true);
+        assert_int_equal(harness_append(&harness, &told[0], bytes, 84), 0);
+        wal_flush(harness.producer);
+        fault_disk_await_held(harness.faults, FAULT_SYNC);
+        for (int batch = 0; batch < 3; batch++) {
+            assert_int_equal(harness_append(&harness, &told[1 + batch], bytes, lengths[i][batch]),
+                             0);
+            wal_flush(harness.producer);
+        }
+        fault_disk_hold(harness.faults, FAULT_SYNC, NULL, false);
+        harness_hear(&harness, &told[3]);
+        assert_int_equal(wal_stats(harness.wal).rounds, 4);
+        assert_int_equal(wal_stats(harness.wal).segments, 2);
+        assert_int_equal(harness.wal->segments[1].base, segment_room(harness.wal));
+        harness_end(&harness);
+    }
+}
+
 /* The mark of docs/disk-format.md: all before this record was durable when it was written. */
 static bool is_first(struct harness *harness, unsigned segment, size_t at)
 {
@@ -465,6 +497,7 @@ int main(void)
         cmocka_unit_test(a_round_waits_for_those_whom_the_last_one_answered),
         cmocka_unit_test(those_who_stayed_away_are_not_waited_for),
         cmocka_unit_test(a_round_rolls_over_as_many_segments_as_it_needs),
+        cmocka_unit_test(what_waits_fills_a_segment_to_its_end),
         cmocka_unit_test(the_first_record_of_a_round_and_of_a_segment_is_marked),
         cmocka_unit_test(readers_see_nothing_of_a_round_that_may_yet_fail),
         cmocka_unit_test(repeats_see_the_position_of_the_original),
