@@ -305,8 +305,12 @@ static void a_failed_round_gives_back_the_room_that_it_has_taken(void **state)
     assert_int_equal(harness_open(&harness, NULL), 0);
     harness_store(&harness, "before", 2000);
     fault_disk_fail(harness.faults, FAULT_SYNC, harness_segment(2), 0, 1, EIO);
+    fault_disk_hold(harness.faults, FAULT_SYNC, harness_segment(2), true);
     assert_int_equal(harness_append(&harness, &told, record, sizeof record), 0);
     wal_flush(harness.producer);
+    fault_disk_await_held(harness.faults, FAULT_SYNC);
+    wal_wait(harness.wal, UINT64_MAX, 20); /* time enough for the preparer to go to sleep */
+    fault_disk_hold(harness.faults, FAULT_SYNC, NULL, false);
     harness_hear(&harness, &told);
     assert_int_equal(told.status, ERR_IO);
     harness_await_refusing(&harness, false);
