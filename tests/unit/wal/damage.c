@@ -151,6 +151,22 @@ static void a_record_that_rots_while_the_log_is_open_is_set_aside_by_its_first_r
     }
 }
 
+static void a_record_that_rots_while_the_log_is_open_is_counted_all_the_same(void **state)
+{
+    struct harness harness;
+    uint64_t before;
+    (void)state;
+
+    begin(&harness, 1);
+    flip(&harness, 2, HEADER + 7 * WHOLE + 20);
+    for (int i = 0; i < 2; i++) { /* nobody knows of it; then it is known */
+        assert_int_equal(wal_count_before(harness.wal, 50 * WHOLE, &before, NULL), 0);
+        assert_int_equal(before, 50);
+        assert_int_equal(wal_lost(harness.wal, UINT64_MAX).records, 1);
+    }
+    harness_end(&harness);
+}
+
 static void what_is_lost_stays_counted_when_its_segment_is_gone(void **state)
 {
     (void)state;
@@ -420,6 +436,7 @@ int main(void)
         cmocka_unit_test(a_flipped_bit_loses_one_record_wherever_it_is),
         cmocka_unit_test(a_page_of_zeros_loses_the_records_in_it_to_the_number),
         cmocka_unit_test(a_record_that_rots_while_the_log_is_open_is_set_aside_by_its_first_reader),
+        cmocka_unit_test(a_record_that_rots_while_the_log_is_open_is_counted_all_the_same),
         cmocka_unit_test(what_is_lost_stays_counted_when_its_segment_is_gone),
         cmocka_unit_test(what_the_store_has_is_not_lost_by_damage),
         cmocka_unit_test(what_stands_at_the_store_s_cursor_is_lost),

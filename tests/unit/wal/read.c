@@ -148,13 +148,17 @@ static void a_disk_that_does_not_read_moves_nothing(void **state)
 }
 
 /* Its header is at hand already when the disk does not give the rest; also when it was looked for
- * behind damage. */
+ * behind damage, or the damage for a note of it. */
 static void a_long_record_that_cannot_be_read_now_is_read_later(void **state)
 {
     enum { LONG = 600000 };
+    static const struct {
+        bool rotten;    /* what is before it */
+        unsigned reads; /* that succeed before one fails */
+    } cases[] = {{false, 1}, {true, 1}, {true, 2}, {true, 3}};
     (void)state;
 
-    for (int rotten = 0; rotten < 2; rotten++) {
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct harness harness;
         struct wal_reader *reader;
         struct slice record;
@@ -164,16 +168,16 @@ static void a_long_record_that_cannot_be_read_now_is_read_later(void **state)
         harness.options.segment_bytes = 1 << 20;
         harness.options.max_bytes = 4 << 20;
         assert_int_equal(harness_open(&harness, NULL), 0);
-        if (rotten) {
+        if (cases[i].rotten) {
             harness_store(&harness, "short", 100);
             fault_disk_poke(harness.faults, harness_segment(1), SEGMENT_HEADER + 50, "X", 1);
         }
         stored = harness_store(&harness, "long", LONG);
         reader = wal_reader_open(harness.wal, 0);
-        fault_disk_fail(harness.faults, FAULT_READ, NULL, 1, 1, EIO);
+        fault_disk_fail(harness.faults, FAULT_READ, NULL, cases[i].reads, 1, EIO);
         assert_int_equal(wal_reader_next(reader, &record, &position, &next, NULL), ERR_IO);
         assert_int_equal(fault_disk_failed(harness.faults, FAULT_READ), 1);
-        if (rotten) {
+        if (cases[i].rotten) {
             assert_int_equal(wal_reader_next(reader, &record, &position, &next, NULL), ERR_CORRUPT);
             assert_true(position == 0 && next == stored);
         }
@@ -280,7 +284,7 @@ static void the_last_record_before_a_position_is_found(void **state)
 {
     struct harness harness;
     uint64_t positions[RECORDS];
-    uint64_t first, at, next;
+    uint64_t first, at, next, opened;
     struct err err;
     (void)state;
 
@@ -301,10 +305,34 @@ static void the_last_record_before_a_position_is_found(void **state)
         assert_int_equal(at, positions[19]);
         harness_restart(&harness, true);
     }
+    opened = fault_disk_calls(harness.faults, FAULT_OPEN);
+    assert_int_equal(wal_find_before(harness.wal, UINT64_MAX, &at, &next, &err), 0);
+    assert_int_equal(fault_disk_calls(harness.faults, FAULT_OPEN), opened + 1);
     wal_release(harness.wal, positions[12], &first);
     assert_int_equal(wal_find_before(harness.wal, first, &at, &next, &err), ERR_NOT_FOUND);
     fault_disk_fail(harness.faults, FAULT_READ, NULL, 0, 1, EIO);
     assert_int_equal(wal_find_before(harness.wal, UINT64_MAX, &at, &next, &err), ERR_IO);
+    harness_end(&harness);
+}
+
+/* Nothing is left of what the segment has before the position: it is in the one before. */
+static void the_last_record_before_damage_is_found(void **state)
+{
+    struct harness harness;
+    uint64_t positions[RECORDS];
+    uint64_t at, next;
+    int i = 1;
+    (void)state;
+
+    harness_begin(&harness, 1);
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    fill(&harness, positions);
+    while (positions[i] < harness.wal->segments[1].base)
+        i++;
+    fault_disk_poke(harness.faults, harness_segment(2), SEGMENT_HEADER + 100, "X", 1);
+    assert_int_equal(wal_find_before(harness.wal, positions[i + 1], &at, &next, NULL), 0);
+    assert_int_equal(at, positions[i - 1]);
+    assert_int_equal(next, positions[i]);
     harness_end(&harness);
 }
 
@@ -397,6 +425,7 @@ int main(void)
         cmocka_unit_test(a_missing_file_is_a_fault_and_not_the_end),
         cmocka_unit_test(records_before_a_position_are_counted),
         cmocka_unit_test(the_last_record_before_a_position_is_found),
+        cmocka_unit_test(the_last_record_before_damage_is_found),
         cmocka_unit_test(a_segment_without_records_is_no_damage),
         cmocka_unit_test(who_waits_wakes_when_there_is_more_or_when_woken),
     };
