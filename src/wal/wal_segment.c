@@ -104,8 +104,7 @@ bool file_discard(struct wal *wal, enum file_name named, uint64_t number)
     struct wal_segment file = {.sequence = named == FILE_SEGMENT ? number : 0,
                                .named = named,
                                .number = number,
-                               .size = wal->options.segment_bytes,
-                               .retired = true};
+                               .size = wal->options.segment_bytes};
     bool gone = segment_delete(wal, &file, NULL) == 0;
 
     pthread_mutex_lock(&wal->lock);
