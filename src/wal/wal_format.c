@@ -62,7 +62,6 @@ int segment_header_read(const char in[SEGMENT_HEADER], struct wal_segment *ret,
     ret->previous = get_u64(in + AT_PREVIOUS);
     ret->records = get_u64(in + AT_RECORDS);
     ret->salt = get_u32(in + AT_SALT);
-    ret->end = ret->base;
     memcpy(ret_node, in + AT_NODE, WAL_NODE_LEN);
     return 0;
 }
