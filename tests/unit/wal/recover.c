@@ -376,6 +376,11 @@ static void segments_of_others_stop_the_start(void **state)
     assert_int_equal(harness_open(&harness, &err), ERR_CORRUPT);
     put_header(&harness, 1, &(struct wal_segment){.sequence = 1, .base = 5, .previous = 6});
     assert_int_equal(harness_open(&harness, &err), ERR_CORRUPT);
+    make_file(&harness, harness_segment(2));
+    put_header(&harness, 2, &(struct wal_segment){.sequence = 1});
+    put_header(&harness, 1, &(struct wal_segment){.sequence = 1});
+    assert_int_equal(harness_open(&harness, &err), ERR_CORRUPT);
+    assert_non_null(strstr(err.text, "that of segment 1"));
     fault_disk_cut(harness.faults, harness_segment(1), 40);
     assert_int_equal(harness_open(&harness, &err), ERR_CORRUPT);
     fault_disk_cut(harness.faults, harness_segment(1), 0);
@@ -386,8 +391,12 @@ static void segments_of_others_stop_the_start(void **state)
 static void a_file_that_ends_within_its_header_holds_nothing(void **state)
 {
     struct harness harness;
+    char header[HEADER];
     (void)state;
 
+    memset(header, 'x', sizeof header);
+    segment_header_write(header, &(struct wal_segment){.sequence = 1}, "testnode");
+    assert_memory_equal(header + HEADER - 4, "\0\0\0\0", 4);
     begin(&harness, 1);
     harness_store(&harness, "a", 100);
     harness_close(&harness);
