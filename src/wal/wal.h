@@ -50,7 +50,7 @@ struct wal_hooks {
 
 struct wal_options {
     struct disk *disk;       /* &disk_real, or a test's */
-    const char *dir;         /* made if it is not there */
+    const char *dir;         /* made if it is not there; no slash ends it */
     char node[WAL_NODE_LEN]; /* segments of another node are refused */
     uint64_t segment_bytes;  /* size of new segments */
     uint64_t max_bytes;      /* of all segments, spare ones too; two are always allowed */

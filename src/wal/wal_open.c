@@ -43,11 +43,9 @@ int folder_make(struct wal *wal, const char *dir, struct err *err)
 {
     struct disk *disk = wal->options.disk;
     char *above = mem_strdup(dir);
-    char *slash;
+    char *slash = strrchr(above, '/');
     int code;
 
-    while ((slash = strrchr(above, '/')) != NULL && slash != above && slash[1] == '\0')
-        *slash = '\0';
     if (slash != NULL)
         slash[slash == above] = '\0';
     if ((code = disk->make_dir(disk, dir)) < 0)
