@@ -9,6 +9,7 @@
  */
 #include "wal/wal_priv.h"
 
+#include <assert.h>
 #include <fcntl.h>
 
 enum { WINDOW = 256 * 1024 };
@@ -88,13 +89,14 @@ __attribute__((noinline)) static int64_t slide(struct wal_scan *scan, uint64_t o
     return got;
 }
 
-/* Bytes from `offset` on, which is before `limit`: at least `want` of them unless `limit` or the
- * file ends before. */
+/* Bytes from `offset` on, which is not behind `limit`: at least `want` of them unless `limit` or
+ * the file ends before. */
 static inline int look(struct wal_scan *scan, uint64_t offset, size_t want, uint64_t limit,
                        struct slice *ret, struct err *err)
 {
     uint64_t until = scan->window_at + scan->window.len;
 
+    assert(offset <= limit);
     if (want > limit - offset)
         want = (size_t)(limit - offset);
     if (offset < scan->window_at || offset + want > until) {
