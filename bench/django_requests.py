@@ -1,6 +1,9 @@
 """What the client adds to the requests of a Django app under gunicorn, at half the rate that it
 sustains alone, while the engine is being killed and revived: median and 95th percentile over those
 of the same app without the client.
+
+Twice: for a view that does next to nothing, where what the client takes is most to be felt, and for
+one as products have them, with users who log in and a database.
 """
 
 import json
@@ -8,45 +11,73 @@ import os
 import subprocess
 import sys
 import time
+from urllib.parse import urlsplit
 
 import requests
 from latency import killing
-from lib import corpus, engines
+from lib import corpus, engines, postgres
 from lib.load import Invalid, Load, reached
 from lib.program import run
 from lib.rounds import Line, at_most, finish, take_turns
 from support import guard, ports
 from support.paths import ROOT
 
+PYTHON = ROOT / ".venv-client/bin/python"
 GUNICORN = ROOT / ".venv-client/bin/gunicorn"
+APP = ROOT / "bench/django_app.py"
 PATH = "/visit/penn-labs/"
+USER_TOKEN = "of-a-measurement"  # as in APP
 # One process, so that a core is left for the load, and for the engine that is killed and revived.
 WORDS = ["--workers", "1", "-k", "gthread", "--threads", "4", "--keep-alive", "75"]
 CONNECTIONS = 8
 TRANSACTIONS = 2  # of a request: one of the middleware, one of the decorator
 
 
-class App:
-    """The app of django_app.py; with `engine`, it records there."""
+def environment(store):
+    """Of a process that runs APP. `store`: its database, or None."""
+    paths = [ROOT / "clients/python/src", ROOT / "bench"]
+    made = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
+    for name in ("LABS_ANALYTICS", "STORE"):
+        made.pop(name, None)
+    return made if store is None else made | {"STORE": json.dumps(store)}
 
-    def __init__(self, settings, name, engine=None):
+
+def filled_store(settings):
+    """A database of PostgreSQL with what APP wants in it, as Django's DATABASES have it."""
+    server = postgres.start(settings)
+    url = urlsplit(server.url())
+    store = {
+        "ENGINE": "django.db.backends.postgresql",
+        "HOST": url.hostname,
+        "PORT": url.port,
+        "NAME": url.path.removeprefix("/"),
+        "USER": url.username,
+        "PASSWORD": url.password,
+        "CONN_MAX_AGE": 600,
+    }
+    subprocess.run([PYTHON, APP], env=environment(store), check=True)
+    return store
+
+
+class App:
+    """The app of django_app.py; with `engine`, it records there, with `store` it is a product's."""
+
+    def __init__(self, settings, name, store, engine=None):
         self.settings = settings
         self.url = f"http://127.0.0.1:{ports.take()}"
         self.log = settings.folder / f"{name}.log"
-        paths = [ROOT / "clients/python/src", ROOT / "bench"]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
-        environment.pop("LABS_ANALYTICS", None)
+        variables = environment(store)
         if engine is not None:
             given = {"URL": engine.url, "TOKEN": engine.token(), "PRODUCT": "CLUBS"}
             # After several deaths in a row the client pauses for up to 30 s: at this rate that is
             # more than fits its default queue, and a loss would tell of nothing but that bound.
             given |= {"QUEUE_COUNT": 200_000, "EXIT_TIMEOUT": 30}
-            environment["LABS_ANALYTICS"] = json.dumps(given)
+            variables["LABS_ANALYTICS"] = json.dumps(given)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [GUNICORN, "--bind", self.url.removeprefix("http://"), *WORDS, "django_app"],
                 cwd=settings.folder,
-                env=environment,
+                env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -73,7 +104,7 @@ class App:
 
     def load(self, bodies, seconds, rate=0):
         """wrk's result."""
-        return Load(self.url, PATH, "none", bodies, CONNECTIONS).run(seconds, rate)
+        return Load(self.url, PATH, USER_TOKEN, bodies, CONNECTIONS).run(seconds, rate)
 
 
 class Mortal:
@@ -99,14 +130,15 @@ def check_arrival(app, engine, answered, rounds):
     print(f"  {accepted} transactions of {answered} requests arrived", flush=True)
 
 
-def measure(settings):
+def compare(settings, title, store=None):
     bodies = corpus.write(corpus.transactions(2000), settings.folder / "transactions")
-    engine = engines.start(settings, "engine", listen=f"127.0.0.1:{ports.take()}")
-    alone, recording = App(settings, "alone"), App(settings, "recording", engine)
+    engine = engines.start(settings, f"{title} engine", listen=f"127.0.0.1:{ports.take()}")
+    alone = App(settings, f"{title} alone", store)
+    recording = App(settings, f"{title} recording", store, engine)
     alone.load(bodies, 1)
     sustained = alone.load(bodies, settings.seconds)
     rate = sustained["requests"] / sustained["seconds"] / 2
-    print(f"  half of what it sustains alone: {rate:.0f} requests a second", flush=True)
+    print(f"  {title}: half of what it sustains alone: {rate:.0f} requests a second", flush=True)
     p95 = {"recording": [], "alone": []}
     answered = []
 
@@ -131,10 +163,14 @@ def measure(settings):
     ours, theirs = p95["recording"][1:], p95["alone"][1:]  # the first of each warmed up
     name, unfelt = "without the client", (at_most(1.05),)
     lines = [
-        Line("Django, median", "ms", p50["recording"], p50["alone"], name, 3, unfelt),
-        Line("Django, p95", "ms", ours, theirs, name, 3, unfelt),
+        Line(f"{title}, median", "ms", p50["recording"], p50["alone"], name, 3, unfelt),
+        Line(f"{title}, p95", "ms", ours, theirs, name, 3, unfelt),
     ]
     return [finish(line) for line in lines]
+
+
+def measure(settings):
+    return compare(settings, "Django") + compare(settings, "Django product", filled_store(settings))
 
 
 if __name__ == "__main__":
