@@ -103,8 +103,11 @@ class App:
                 raise Invalid(f"gunicorn ended badly:\n{self.log.read_text()[-2000:]}")
 
     def load(self, bodies, seconds, rate=0):
-        """wrk's result."""
-        return Load(self.url, PATH, USER_TOKEN, bodies, CONNECTIONS).run(seconds, rate)
+        """wrk's result, and the seconds of the cores that the app took for it."""
+        processes = engines.with_children(self.process.pid)
+        before = engines.cpu_seconds(processes)
+        result = Load(self.url, PATH, USER_TOKEN, bodies, CONNECTIONS).run(seconds, rate)
+        return result | {"cpu": engines.cpu_seconds(processes) - before}
 
 
 class Mortal:
@@ -140,6 +143,7 @@ def compare(settings, title, store=None):
     rate = sustained["requests"] / sustained["seconds"] / 2
     print(f"  {title}: half of what it sustains alone: {rate:.0f} requests a second", flush=True)
     p95 = {"recording": [], "alone": []}
+    cpu = {"recording": [], "alone": []}
     answered = []
 
     def side(name, app):
@@ -148,6 +152,7 @@ def compare(settings, title, store=None):
             result = app.load(bodies, settings.seconds, rate)
         good = reached(result, rate)
         p95[name].append(result["p95"] * 1000 if good else None)
+        cpu[name].append(result["cpu"] / result["requests"] * 1000)
         if name == "recording":
             answered.append(result["requests"])
         return result["p50"] * 1000 if good else None
@@ -160,11 +165,12 @@ def compare(settings, title, store=None):
         },
     )
     check_arrival(recording, engine, sum(answered), len(answered))
-    ours, theirs = p95["recording"][1:], p95["alone"][1:]  # the first of each warmed up
     name, unfelt = "without the client", (at_most(1.05),)
+    p95, cpu = ([a["recording"][1:], a["alone"][1:]] for a in (p95, cpu))  # the first warmed up
     lines = [
         Line(f"{title}, median", "ms", p50["recording"], p50["alone"], name, 3, unfelt),
-        Line(f"{title}, p95", "ms", ours, theirs, name, 3, unfelt),
+        Line(f"{title}, p95", "ms", *p95, name, 3, unfelt),
+        Line(f"{title}, CPU", "ms", *cpu, name, 3),
     ]
     return [finish(line) for line in lines]
 

@@ -95,6 +95,12 @@ def memory(processes, field="VmRSS"):
     return total / 1024
 
 
+def with_children(process):
+    """The ids of a process, by its own, and of those that it has started."""
+    with open(f"/proc/{process}/task/{process}/children") as children:
+        return [process, *map(int, children.read().split())]
+
+
 def cpu_seconds(processes):
     """Of the cores, by all threads of these processes so far, to the nanosecond."""
     # The kernel's number of the clock of a process: see clock_getcpuclockid(3).

@@ -16,6 +16,7 @@ import requests
 from support import ports
 from support.wait import wait_until
 
+from lib import engines
 from lib.load import Invalid
 
 ANSWER = '{"message": "Data stored successfully!", "id": "7h3kq0m2000000000gdv"}'
@@ -114,9 +115,7 @@ class Nginx:
 
     def processes(self):
         """The ids of the master and its workers."""
-        master = self.process.pid
-        with open(f"/proc/{master}/task/{master}/children") as children:
-            return [master, *map(int, children.read().split())]
+        return engines.with_children(self.process.pid)
 
     def stop(self):
         """Ends it in order, so that its logs are complete; nothing if it has ended."""
