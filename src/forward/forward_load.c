@@ -109,14 +109,17 @@ static int take(struct forward *forward, struct slot *slot, struct queue_reader 
     return 0;
 }
 
-/* Sleeps unless there are new orders; true when there are. A slot that gets empty is none. */
-static bool rest(struct forward *forward, int64_t ms)
+/* Sleeps unless there are new orders; true when there are. That what stands behind `from` is to go
+ * ends the sleep, too, whether the gate has seen that order or not; a slot that gets empty does
+ * not. */
+static bool rest(struct forward *forward, int64_t ms, uint64_t from)
 {
     int64_t deadline = clock_mono_us() / 1000 + ms;
     bool orders;
 
     pthread_mutex_lock(&forward->lock);
-    while (!forward->stop_now && !forward->seek && !forward->stopping) {
+    while (!forward->stop_now && !forward->seek && !forward->stopping &&
+           forward->ordered_to <= from && forward->memory.drain_to <= from) {
         int64_t left = deadline - clock_mono_us() / 1000;
 
         if (left <= 0 || !forward_wait(forward, &forward->loader_wakes, left))
@@ -182,10 +185,10 @@ static bool load(struct forward *forward, struct slot *slot, struct queue_reader
             if (!disk_failed)
                 log_error("forward", "cannot read the queue: %s", err.text);
             disk_failed = true;
-            if (rest(forward, DISK_PAUSE_MS))
+            if (rest(forward, DISK_PAUSE_MS, UINT64_MAX))
                 return false;
         } else if (something) {
-            if (rest(forward, forward->options.batch_age_ms))
+            if (rest(forward, forward->options.batch_age_ms, start))
                 return false;
             aged = true;
         } else {

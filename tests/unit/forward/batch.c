@@ -21,6 +21,20 @@ static void a_batch_that_is_not_full_waits_for_its_age(void **state)
     assert_int_equal(forwarding_rows(at, "good"), 900);
 }
 
+/* Whether the loader waits already when the order comes, or has yet to find what is there. */
+static void what_is_ordered_to_go_does_not_wait_for_its_age(void **state)
+{
+    struct forwarding *at = *state;
+
+    at->batch_age_ms = 3600 * 1000;
+    forwarding_start(at);
+    for (int i = 1; i <= 20; i++) {
+        forwarding_send(at, "jdoe", "good");
+        forward_order(at->forward);
+        forwarding_wait(forwarding_rows(at, "good") == i);
+    }
+}
+
 /* Nothing has been loaded when the end is ordered. */
 static void all_that_is_there_goes_before_the_end(void **state)
 {
@@ -39,6 +53,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         forwarding_test(a_batch_that_is_not_full_waits_for_its_age),
+        forwarding_test(what_is_ordered_to_go_does_not_wait_for_its_age),
         forwarding_test(all_that_is_there_goes_before_the_end),
     };
 
