@@ -181,14 +181,16 @@ def test_a_repeat_is_known_after_its_segment_was_recycled(engines, end):
     for _ in range(5):
         engine.accept(data=large)
     stored = engine.wait_until_stored()
-    engine.wait_until(lambda: list((engine.data_dir / "ids").glob("*.ids")), 30, "a file of ids")
+    first = engine.data_dir / "queue" / "00000000000000000001.seg"
+    engine.wait_until(lambda: not first.exists(), 30, "the first segment to be put away")
+    assert list((engine.data_dir / "ids").glob("*.ids"))
     for _ in range(2):
         if end == "stop":
             engine.stop()
         else:
             engine.kill9()
         engine.start()
-        assert not list((engine.data_dir / "queue").glob("00000000000000000001.seg"))
+        assert not first.exists()
         for own, identity in sent.items():
             assert engine.accept(id=own) == identity
         assert engine.counts()["accepted"] == stored["accepted"]
