@@ -4,14 +4,21 @@ are: the time of the cores that the engine takes for one, and the time that pass
 1,000. The store is away.
 
 Three engines run at the same time, one for each backlog; the load goes to one after the other.
+
+More connections cost any server more: the kernel's memory of each has left the caches when its next
+request comes. So nginx has the same connections in the same rounds, and its growth is the line that
+the engine's is compared with.
 """
 
+import contextlib
 import resource
 import sys
 import time
+from operator import truediv
 
 from lib import corpus, engines
 from lib.load import Invalid, Load
+from lib.nginx import Nginx
 from lib.program import run
 from lib.rounds import Line, at_most, finish, take_turns
 
@@ -25,22 +32,24 @@ FLAT = (at_most(1.15),)
 
 
 class Cost:
-    """What a transaction costs an engine on so many connections. measure() gives microseconds of
-    the cores; those that passed are kept, the unmeasured round included."""
+    """What a transaction costs a server under a Load. measure() gives microseconds of the cores;
+    those that passed are kept, the unmeasured round included. `count` gives how many the server has
+    done, `checked` a context that wants wrk's result in the dict that it gives."""
 
-    def __init__(self, settings, engine, bodies, connections):
+    def __init__(self, settings, load, processes, count, checked):
         self.settings = settings
-        self.engine = engine
-        self.load = Load(engine.url, "/analytics", engine.token(), bodies, connections)
-        self.load.probe()
+        self.load = load
+        self.processes = processes
+        self.count = count
+        self.checked = checked
         self.passed = []
+        load.probe()
 
     def _now(self):
-        committed = self.engine.metrics()[COMMITTED]
-        return committed, time.perf_counter(), engines.cpu_seconds([self.engine.process.pid])
+        return self.count(), time.perf_counter(), engines.cpu_seconds(self.processes)
 
     def measure(self):
-        with engines.accepting(self.engine, 1, self.load.connections) as result:
+        with self.checked() as result:
             with self.load.running() as sent:
                 time.sleep(SETTLING_S)
                 before = self._now()
@@ -53,9 +62,29 @@ class Cost:
         return cpu / count * 1e6
 
 
-def compare(settings, costs, name):
-    """`costs`: {figure: Cost}. Gives two lines for each but the first, over the first."""
+def of_engine(settings, engine, bodies, connections):
+    load = Load(engine.url, "/analytics", engine.token(), bodies, connections)
+    return Cost(
+        settings,
+        load,
+        [engine.process.pid],
+        lambda: engine.metrics()[COMMITTED],
+        lambda: engines.accepting(engine, 1, connections),
+    )
+
+
+def of_nginx(settings, nginx, token, bodies, connections):
+    load = Load(nginx.url, "/analytics", token, bodies, connections)
+    return Cost(
+        settings, load, nginx.processes(), nginx.answered, lambda: contextlib.nullcontext({})
+    )
+
+
+def compare(settings, costs, name, beside=()):
+    """`costs`: {figure: Cost}. Gives two lines for each but the first, over the first. `beside` is
+    a yardstick's Costs for the same figures; each gives one more, of how much both grow."""
     sides = {f"{figure:,}": cost.measure for figure, cost in costs.items()}
+    sides |= {f"nginx {figure:,}": beside[figure].measure for figure in beside}
     cpu = take_turns(settings, sides)
     first, *others = costs
     lines = []
@@ -67,6 +96,12 @@ def compare(settings, costs, name):
             Line(f"CPU, {told}", "us", cpu[ours], cpu[theirs], limit, 2, FLAT),
             Line(f"time, {told}", "us", *passed, limit, 2, FLAT),
         ]
+        if other in beside:
+            grown = [
+                list(map(truediv, cpu[f"{side}{ours}"], cpu[f"{side}{theirs}"]))
+                for side in ("", "nginx ")
+            ]
+            lines.append(Line(f"CPU, {told}", f"times {theirs}'s", *grown, "nginx 202", 2))
     return [finish(line) for line in lines]
 
 
@@ -75,17 +110,26 @@ def measure(settings):
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     bodies = corpus.write(corpus.transactions(), settings.folder / "transactions")
     options = {"DATABASE_URL": engines.no_store(), "MAX_CONNECTIONS": max(CONNECTIONS) + MORE}
-    costs = {}
+    backlogs = {}
     for datapoints in QUICK_BACKLOGS if settings.quick else BACKLOGS:
         engine = engines.start(settings, f"{datapoints}-queued", **options)
         engines.fill(engine, datapoints)
-        costs[datapoints] = Cost(settings, engine, bodies, BESIDE_BACKLOGS)
-    lines = compare(settings, costs, "{} datapoints queued")
-    for cost in costs.values():
-        cost.engine.stop()
+        backlogs[datapoints] = engine
+    queued = {
+        figure: of_engine(settings, engine, bodies, BESIDE_BACKLOGS)
+        for figure, engine in backlogs.items()
+    }
+    lines = compare(settings, queued, "{} datapoints queued")
+    for engine in backlogs.values():
+        engine.stop()
     engine = engines.start(settings, "connections", **options)
-    costs = {count: Cost(settings, engine, bodies, count) for count in CONNECTIONS}
-    return lines + compare(settings, costs, "{} connections")
+    nginx = Nginx(settings.folder / "nginx")
+    settings.stack.callback(nginx.stop)
+    ours = {count: of_engine(settings, engine, bodies, count) for count in CONNECTIONS}
+    theirs = {
+        count: of_nginx(settings, nginx, engine.token(), bodies, count) for count in CONNECTIONS
+    }
+    return lines + compare(settings, ours, "{} connections", theirs)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """99th percentile of the time to an acknowledgement at a fixed rate: with the store up, with the
 store down, and with the store being killed and revived all the while; over fdatasync alone, as
-often as the engine commits at that rate, and over each other.
+often as the engine commits at that rate, and over each other. With the store down also over that
+and nginx's own at the same rate, one after the other: the way to and fro has to be gone, too.
 
 With the store up twice, for its syncs stand in the same queue as the engine's: on the same disk,
 and with its files in memory, which is as good as a disk of its own. The difference is the disk's;
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from lib import corpus, disk, engines, postgres
 from lib.load import Invalid, Load, reached
+from lib.nginx import Nginx
 from lib.program import run
 from lib.rounds import Line, at_most, finish, take_turns
 
@@ -60,9 +62,13 @@ def killing(server):
         raise Invalid("the store was never killed: the round is too short")
 
 
+def p99(result):
+    """In milliseconds, or None if wrk's result is not of that rate."""
+    return result["p99"] * 1000 if reached(result, RATE) else None
+
+
 class Side:
-    """An engine under the fixed rate; measure() gives the 99th percentile in milliseconds, or
-    None if the round did not reach the rate."""
+    """An engine under the fixed rate; measure() gives its p99()."""
 
     def __init__(self, settings, name, bodies, url):
         self.settings = settings
@@ -74,7 +80,7 @@ class Side:
     def measure(self):
         with engines.accepting(self.engine, 1, CONNECTIONS) as result:
             result |= self.load.run(self.settings.seconds, RATE)
-        return result["p99"] * 1000 if reached(result, RATE) else None
+        return p99(result)
 
 
 def apart(settings, bodies):
@@ -114,18 +120,28 @@ def measure(settings):
         up.engine.wait_until_stored()
         return figure
 
+    nginx = Nginx(settings.folder / "nginx")
+    settings.stack.callback(nginx.stop)
+    way = Load(nginx.url, "/analytics", down.load.token, bodies, CONNECTIONS)
+    way.probe()
+
     def measure_disk():
         took = disk.sync_latencies(settings.folder, settings.seconds, commits)
         return disk.percentile(took, 99) * 1000
 
-    sides = {"fdatasync": measure_disk, "up": lambda: measure_up(up), "down": down.measure}
+    sides = {"fdatasync": measure_disk, "nginx": lambda: p99(way.run(settings.seconds, RATE))}
+    sides |= {"up": lambda: measure_up(up), "down": down.measure}
     if alone:
         sides["apart"] = lambda: measure_up(alone)
     figures = take_turns(settings, sides | {"killed": measure_killed})
     syncs, name, twice = figures["fdatasync"], "p99 of fdatasync", (at_most(2),)
+    both = [
+        None if None in pair else sum(pair) for pair in zip(syncs, figures["nginx"], strict=True)
+    ]
     lines = [
         Line("p99, store up", "ms", figures["up"], syncs, name, 2, twice),
         Line("p99, store down", "ms", figures["down"], syncs, name, 2, twice),
+        Line("p99, store down", "ms", figures["down"], both, "sync, then nginx", 2),
         Line("p99, store down", "ms", figures["down"], figures["up"], "store up", 2),
         Line("p99, store killed", "ms", figures["killed"], figures["up"], "store up", 2),
     ]

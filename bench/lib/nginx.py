@@ -5,7 +5,7 @@ nginx would answer before it has read it, so `/v1/transactions` goes through a p
 which nginx reads the whole body into memory; behind it, another server of the same nginx answers
 202 to the request without its body. What was read is logged, and checked by check_taken().
 
-With a certificate it answers the same by TLS as well, at tls_url.
+With a certificate it answers the same by TLS as well, at tls_url. `/answered` counts its requests.
 """
 
 import os
@@ -52,6 +52,9 @@ http {{
         {tls}
         location = /analytics {{
             return 202 '{answer}';
+        }}
+        location = /answered {{
+            stub_status;
         }}
         location = /v1/transactions {{
             access_log {folder}/taken.log taken buffer=64k;
@@ -112,6 +115,13 @@ class Nginx:
         with requests.Session() as session:
             session.trust_env = False
             return session.post(f"{self.url}/analytics", data="{}", timeout=5).status_code == 202
+
+    def answered(self):
+        """How many requests it has had so far, those that ask for it included."""
+        with requests.Session() as session:
+            session.trust_env = False
+            status = session.get(f"{self.url}/answered", timeout=30).text
+        return int(status.splitlines()[2].split()[2])
 
     def processes(self):
         """The ids of the master and its workers."""
