@@ -103,21 +103,21 @@ static bool leave_the_disk(struct wal *wal, int64_t started_us)
 
 static const char zeros[CHUNK];
 
-/* Writes zeros to [at, at + len) and makes them durable. */
+/* Writes zeros to [at, at + len) and makes them durable. A chunk at a time: the kernel keeps what
+ * one call wrote in pieces as large as it finds memory for, and whoever later writes a record into
+ * a piece, or syncs it, walks over all of its blocks. */
 static int write_zeros(struct wal *wal, int fd, uint64_t at, uint64_t len)
 {
-    struct iovec vector[AT_ONCE / CHUNK];
     struct disk *disk = wal->options.disk;
-    size_t count = 0;
-    int code;
+    int code = 0;
 
-    assert(len <= AT_ONCE);
-    for (uint64_t done = 0; done < len; done += CHUNK)
-        vector[count++] =
-            (struct iovec){(char *)zeros, len - done < CHUNK ? (size_t)(len - done) : CHUNK};
-    if ((code = disk->write(disk, fd, vector, count, at)) < 0 || !wal->options.sync)
-        return code;
-    return disk->sync(disk, fd);
+    for (uint64_t done = 0; code >= 0 && done < len; done += CHUNK) {
+        uint64_t left = len - done;
+        struct iovec chunk = {(char *)zeros, left < CHUNK ? (size_t)left : CHUNK};
+
+        code = disk->write(disk, fd, &chunk, 1, at + done);
+    }
+    return code < 0 || !wal->options.sync ? code : disk->sync(disk, fd);
 }
 
 int segment_fill(struct wal *wal, int fd)
