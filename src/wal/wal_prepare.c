@@ -19,7 +19,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

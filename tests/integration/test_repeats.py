@@ -177,11 +177,12 @@ def test_a_header_over_a_list_is_refused(engine, body):
 def test_a_repeat_is_known_after_its_segment_was_recycled(engines, end):
     engine = engines(SEGMENT_BYTES="16MiB")
     sent = {f"visit-{n}": engine.accept(id=f"visit-{n}") for n in range(20)}
+    first = engine.data_dir / "queue" / "00000000000000000001.seg"
+    assert first.exists()
     large = [{"key": f"key.{n}", "value": "x" * 8000} for n in range(1000)]
     for _ in range(5):
         engine.accept(data=large)
     stored = engine.wait_until_stored()
-    first = engine.data_dir / "queue" / "00000000000000000001.seg"
     engine.wait_until(lambda: not first.exists(), 30, "the first segment to be put away")
     assert list((engine.data_dir / "ids").glob("*.ids"))
     for _ in range(2):
