@@ -223,6 +223,37 @@ static void a_segment_has_zeros_unless_there_is_no_time_for_it(void **state)
     harness_end(&harness);
 }
 
+/* What was in the first segment's blocks before shows which of them were written. */
+static void the_first_segment_is_written_whole_before_its_first_record(void **state)
+{
+    enum { FIRST = 4096, SIZE = 2 * 256 * 1024 + 2 * FIRST }; /* two chunks and a piece of one */
+    static const char path[] = HARNESS_DIR "/spare-0.new";
+    static const char record[100];
+    static char bytes[SIZE];
+    struct harness harness;
+    struct told told = {0};
+    (void)state;
+
+    memset(bytes, 'x', SIZE);
+    harness_begin(&harness, 1);
+    harness.options.segment_bytes = SIZE;
+    harness.options.max_bytes = 4 * SIZE;
+    assert_int_equal(harness_open(&harness, NULL), 0);
+    fault_disk_hold(harness.faults, FAULT_WRITE, ".new", true);
+    assert_int_equal(harness_append(&harness, &told, record, sizeof record), 0);
+    wal_flush(harness.producer);
+    fault_disk_await_held(harness.faults, FAULT_WRITE);
+    fault_disk_poke(harness.faults, path, 0, bytes, SIZE);
+    fault_disk_hold(harness.faults, FAULT_WRITE, ".new", false);
+    harness_hear(&harness, &told);
+    assert_int_equal(told.status, 0);
+    assert_int_equal(fault_disk_size(harness.faults, harness_segment(1)), SIZE);
+    fault_disk_peek(harness.faults, harness_segment(1), 0, bytes, SIZE);
+    for (size_t i = FIRST; i < SIZE; i++) /* header and record are before */
+        assert_int_equal(bytes[i], 0);
+    harness_end(&harness);
+}
+
 static void failures_in_a_row_leave_no_files_behind(void **state)
 {
     struct harness harness;
@@ -362,6 +393,7 @@ int main(void)
         cmocka_unit_test(any_call_that_fails_once_costs_one_round),
         cmocka_unit_test(a_full_disk_heals_when_there_is_room_again),
         cmocka_unit_test(a_segment_has_zeros_unless_there_is_no_time_for_it),
+        cmocka_unit_test(the_first_segment_is_written_whole_before_its_first_record),
         cmocka_unit_test(failures_in_a_row_leave_no_files_behind),
         cmocka_unit_test(the_first_round_ever_may_fail),
         cmocka_unit_test(the_last_segment_stays_though_the_round_that_it_was_begun_for_failed),
